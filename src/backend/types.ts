@@ -1,0 +1,109 @@
+// The contract between tensors and devices: a dozen methods over strided views.
+//
+// A backend knows nothing of tensors, shapes rules or gradients. The layer above checks shapes and
+// dtypes, broadcasts by zero strides, moves reduced axes last, and allocates every output before the
+// call; a backend only computes. Every op of the library comes down to these methods.
+
+import type { Program } from './program'
+
+/** Element types. On webgpu `float64` does not exist and a `bool` is one u32 per element. */
+export type DType = 'float32' | 'float64' | 'int32' | 'bool'
+export type DeviceName = 'cpu' | 'webgpu'
+
+/** Host arrays that carry each dtype: Float32Array, Float64Array, Int32Array, Uint8Array (bool, 0 or 1). */
+export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array
+
+/** Bytes an element takes in host arrays and on the cpu heap. */
+export const BYTES_PER_ELEMENT: Record<DType, number> = { float32: 4, float64: 8, int32: 4, bool: 1 }
+
+/** Device memory owned by one storage. Opaque to everyone but its backend. */
+export interface DeviceBuffer {
+  /** Bytes the device really set aside. */
+  readonly byteLength: number
+}
+
+/**
+ * A strided window on a buffer. `offset` and `strides` count elements; a stride is 0 where the view is
+ * broadcast and may be negative. Element (i0, i1, …) lives at `offset + i0*strides[0] + i1*strides[1] + …`.
+ */
+export interface View {
+  readonly buffer: DeviceBuffer
+  readonly dtype: DType
+  readonly offset: number
+  readonly shape: readonly number[]
+  readonly strides: readonly number[]
+}
+
+/** `max` and `min` propagate NaN; on bool they are `any` and `all`. */
+export type ReduceKind = 'sum' | 'prod' | 'max' | 'min'
+
+/**
+ * Random fills, from Threefry-2x32 (20 rounds) with key `(seed, stream)`, so that element i depends neither on
+ * the size of the tensor nor on the device. Element i takes word `i & 1` of the block with counter `(i >> 1, 0)`:
+ * `uniform` is `(word >>> 8) / 2^24`, `int` is `low + floor(word * (high - low) / 2^32)` in exact integers,
+ * `bernoulli` is `uniform < p` (p rounded to float32). `normal` is Box-Muller, `sqrt(-2 ln u) cos(2 pi v)`, on both
+ * words of the block with counter `(i, 1)`, with u = (word0 >>> 8 + 1) / 2^24 so that the logarithm is finite.
+ */
+export type RandomKind =
+  | { readonly kind: 'uniform' }
+  | { readonly kind: 'normal' }
+  | { readonly kind: 'int'; readonly low: number; readonly high: number }
+  | { readonly kind: 'bernoulli'; readonly p: number }
+
+export interface Backend {
+  readonly name: DeviceName
+  /** Whether the device can hold and compute on this dtype. */
+  supports(dtype: DType): boolean
+
+  /** Sets aside room for `length` elements (0 is allowed). Contents are unspecified. Throws OutOfMemoryError. */
+  allocate(dtype: DType, length: number): DeviceBuffer
+  /** Gives a buffer back. Work already queued on it still completes. */
+  free(buffer: DeviceBuffer): void
+  /** Copies host values into a buffer, starting at element `offset`. */
+  write(buffer: DeviceBuffer, dtype: DType, data: HostArray, offset: number): void
+  /** A fresh host copy of `length` elements from `offset`. Rejects with the first device error since the last read. */
+  read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray>
+
+  /**
+   * Runs an expression program over views of one common shape. Outputs do not overlap one another; an
+   * output may be the very same window as an input (in-place update) but never a shifted one.
+   */
+  elementwise(program: Program, inputs: readonly View[], scalars: readonly number[], outputs: readonly View[]): void
+
+  /**
+   * Runs a single-output program over views of one common shape `[...outer, ...inner]` and reduces the
+   * values over the inner axes into `output` of shape `outer`. An empty inner extent gives the identity
+   * (sum 0, prod 1; max and min are refused above). Chunking depends on shape alone: equal bits every run.
+   */
+  reduce(kind: ReduceKind, program: Program, inputs: readonly View[], scalars: readonly number[], output: View): void
+
+  /** Index of the largest or smallest element along the last axis; ties to the lowest index, NaN wins. Output int32. */
+  argReduce(kind: 'max' | 'min', input: View, output: View): void
+
+  /**
+   * `out = a @ b`, or `out += a @ b` with `accumulate`. Shapes `[...batch, M, K]`, `[...batch, K, N]`, `[...batch, M, N]`
+   * of equal rank (2 to 8), batch axes already broadcast by zero strides, any strides. K may be 0.
+   */
+  matmul(a: View, b: View, out: View, accumulate: boolean): void
+
+  /**
+   * `out[.., i, ..] = x[.., index[.., i, ..], ..]` along `dim`. `index` (int32) and `out` have one shape; it equals
+   * x's shape except at `dim`. Negative ids do not count from the end. An id out of range: cpu throws IndexError;
+   * webgpu writes 0 and reports an IndexError at the next read.
+   */
+  gather(x: View, dim: number, index: View, out: View): void
+
+  /**
+   * `out[.., index[.., i, ..], ..] += src[.., i, ..]` along `dim`, in ascending order of i (no float atomics).
+   * `out` is contiguous; `index` and `src` have one shape. Ids out of range as in gather.
+   */
+  scatterAdd(out: View, dim: number, index: View, src: View): void
+
+  /** Fills a contiguous view with random numbers (float dtypes; int32 for `int`; bool for `bernoulli`). */
+  random(kind: RandomKind, seed: number, stream: number, output: View): void
+
+  /** Resolves when all queued work is done; rejects with a pending device error. */
+  synchronize(): Promise<void>
+  /** Releases the device and everything on it. */
+  destroy(): void
+}

@@ -1,0 +1,184 @@
+// The platform under Node: WebGPU from the optional package `webgpu` (Dawn), files from `node:fs`.
+import { createReadStream } from 'node:fs'
+import { access, appendFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { dirname } from 'node:path'
+import { ArgumentError, EvenfoldError } from '../errors'
+import type { Platform } from './types'
+
+/** Held while in use: Dawn stops serving its adapters once this object is collected. */
+let gpu: GPU | null = null
+let temporaryFiles = 0
+
+async function requestGPU(): Promise<GPU | null> {
+  if (gpu) return gpu
+  // A variable, so that no bundler tries to resolve the optional package.
+  const specifier = 'webgpu'
+  let dawn: typeof import('webgpu')
+  try {
+    dawn = await import(/* @vite-ignore */ specifier)
+  } catch (error) {
+    if (isCode(error, 'ERR_MODULE_NOT_FOUND') || isCode(error, 'MODULE_NOT_FOUND')) return null
+    throw new EvenfoldError(`The package 'webgpu' is installed but does not load: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+  // The constants (GPUBufferUsage, GPUMapMode ...) and classes that a browser has as globals.
+  for (const [name, value] of Object.entries(dawn.globals)) {
+    if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
+  }
+  gpu = dawn.create([])
+  return gpu
+}
+
+async function writeFileAtomic(
+  path: string,
+  parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const folder = dirname(path)
+  // In the same folder, since rename is atomic only within one file system.
+  const temporary = `${path}.${process.pid}-${temporaryFiles++}.tmp`
+  await explained('write', path, async () => {
+    await mkdir(folder, { recursive: true })
+    try {
+      const file = await open(temporary, 'wx')
+      try {
+        for await (const part of parts) await writeFully(file, part)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, path)
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    }
+    await syncFolder(folder)
+  })
+}
+
+type FileHandle = Awaited<ReturnType<typeof open>>
+
+async function writeFully(file: FileHandle, part: Uint8Array): Promise<void> {
+  for (let done = 0; done < part.byteLength; ) {
+    const { bytesWritten } = await file.write(part, done, part.byteLength - done)
+    done += bytesWritten
+  }
+}
+
+/** Makes the rename itself durable; some systems cannot open a folder, and there it is left to them. */
+async function syncFolder(folder: string): Promise<void> {
+  let handle: FileHandle
+  try {
+    handle = await open(folder, 'r')
+  } catch {
+    return
+  }
+  try {
+    await handle.sync()
+  } catch (error) {
+    if (!isCode(error, 'EINVAL') && !isCode(error, 'EPERM') && !isCode(error, 'EISDIR')) throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+async function readFile(path: string, offset = 0, length?: number): Promise<Uint8Array<ArrayBuffer>> {
+  return explained('read', path, async () => {
+    const file = await open(path, 'r')
+    try {
+      const { size } = await file.stat()
+      // Never more than the file holds, whatever a header claims.
+      const wanted = Math.max(0, Math.min(length ?? size, size - offset))
+      const bytes = new Uint8Array(wanted)
+      let done = 0
+      while (done < wanted) {
+        const { bytesRead } = await file.read(bytes, done, wanted - done, offset + done)
+        if (bytesRead === 0) break
+        done += bytesRead
+      }
+      return done === wanted ? bytes : bytes.slice(0, done)
+    } finally {
+      await file.close()
+    }
+  })
+}
+
+async function* readChunks(path: string, chunkSize = 1 << 16): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: chunkSize })) yield new Uint8Array(chunk)
+  } catch (error) {
+    throw fileError('read', path, error)
+  }
+}
+
+function onInterrupt(handler: () => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM'] as const
+  const withdraw = () => {
+    for (const signal of signals) process.off(signal, listener)
+  }
+  const listener = () => {
+    withdraw() // the next one ends the process
+    handler()
+  }
+  for (const signal of signals) process.on(signal, listener)
+  return withdraw
+}
+
+/** Runs a file operation and turns what it throws into an error that names the file and says what to do. */
+async function explained<T>(verb: string, path: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    throw fileError(verb, path, error)
+  }
+}
+
+function fileError(verb: string, path: string, error: unknown): EvenfoldError {
+  if (error instanceof EvenfoldError) return error
+  const options = { cause: error }
+  const start = `Cannot ${verb} '${path}'`
+  if (isCode(error, 'ENOENT')) return new ArgumentError(`${start}: there is no such file or folder.`, options)
+  if (isCode(error, 'EISDIR')) return new ArgumentError(`${start}: it is a folder; name a file.`, options)
+  if (isCode(error, 'EACCES')) return new ArgumentError(`${start}: permission denied.`, options)
+  if (isCode(error, 'ENOSPC'))
+    return new EvenfoldError(`${start}: the disk is full. Free some space and try again.`, options)
+  return new EvenfoldError(`${start}: ${messageOf(error)}`, options)
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === code
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+export const platform: Platform = {
+  name: 'node',
+  requestGPU,
+  releaseGPU: () => {
+    gpu = null
+  },
+  hardwareConcurrency: () => availableParallelism(),
+  yieldMacrotask: () => new Promise((resolve) => setImmediate(resolve)),
+  exists: (path) =>
+    access(path).then(
+      () => true,
+      () => false,
+    ),
+  fileSize: (path) => explained('read', path, async () => (await stat(path)).size),
+  readFile,
+  readChunks,
+  writeFileAtomic,
+  appendFile: (path, text) =>
+    explained('write', path, async () => {
+      await mkdir(dirname(path), { recursive: true })
+      await appendFile(path, text)
+    }),
+  makeFolder: (path) => explained('make', path, async () => void (await mkdir(path, { recursive: true }))),
+  listFolder: (path) => explained('read', path, async () => (await readdir(path)).sort()),
+  removeFile: (path) => explained('remove', path, () => rm(path, { force: true })),
+  onInterrupt,
+}
+
