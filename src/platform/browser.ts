@@ -30,10 +30,7 @@ export const platform: Platform = {
   exists: async (path) => noFiles(path),
   fileSize: async (path) => noFiles(path),
   readFile: async (path) => noFiles(path),
-  // biome-ignore lint/correctness/useYield: it throws before there is anything to yield
-  readChunks: async function* (path) {
-    noFiles(path)
-  },
+  readChunks: (path) => ({ [Symbol.asyncIterator]: () => ({ next: async () => noFiles(path) }) }),
   writeFileAtomic: async (path) => noFiles(path),
   appendFile: async (path) => noFiles(path),
   makeFolder: async (path) => noFiles(path),

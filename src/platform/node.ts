@@ -25,7 +25,8 @@ async function requestGPU(): Promise<GPU | null> {
   }
   // The constants (GPUBufferUsage, GPUMapMode ...) and classes that a browser has as globals.
   for (const [name, value] of Object.entries(dawn.globals)) {
-    if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
+    if (!(name in globalThis))
+      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
   }
   gpu = dawn.create([])
   return gpu
@@ -106,7 +107,8 @@ async function readFile(path: string, offset = 0, length?: number): Promise<Uint
 
 async function* readChunks(path: string, chunkSize = 1 << 16): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: chunkSize })) yield new Uint8Array(chunk)
+    for await (const chunk of createReadStream(path, { highWaterMark: chunkSize }))
+      yield new Uint8Array(chunk)
   } catch (error) {
     throw fileError('read', path, error)
   }
@@ -181,4 +183,3 @@ export const platform: Platform = {
   removeFile: (path) => explained('remove', path, () => rm(path, { force: true })),
   onInterrupt,
 }
-

@@ -1,0 +1,27 @@
+// How the tests run: source through the `evenfold-source` condition, shaders as text, and a WebGPU driver that is
+// always there (the machine's own, else the software one from npm).
+import { defaultServerConditions } from 'vite'
+import { defineConfig } from 'vitest/config'
+import { ensureVulkan } from './test/support/swiftshader'
+import { wgslAsText } from './test/support/wgsl'
+
+const conditions = ['evenfold-source', ...defaultServerConditions]
+
+export default defineConfig(async () => {
+  await ensureVulkan()
+  return {
+    plugins: [wgslAsText()],
+    resolve: { conditions },
+    ssr: { resolve: { conditions } },
+    test: {
+      include: ['test/**/*.test.ts'],
+      setupFiles: ['./test/support/setup.ts'],
+      // A process per test file: a driver that crashes takes one file with it, not the run.
+      pool: 'forks' as const,
+      maxWorkers: 2,
+      testTimeout: 60_000,
+      hookTimeout: 120_000,
+      env: { EVENFOLD_TEST: '1' },
+    },
+  }
+})
