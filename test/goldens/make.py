@@ -1,0 +1,29 @@
+"""Writes every golden file beside this script: python make.py [name ...]. See README.md."""
+
+import sys
+
+import torch
+
+import layers
+import losses
+import models
+import ops
+import optimizers
+
+
+def main(wanted):
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    total = 0
+    for make in [make for module in (layers, losses, ops, optimizers, models) for make in module.ALL]:
+        if wanted and make.__name__ not in wanted:
+            continue
+        golden = make()
+        size = golden.write()
+        total += size
+        print(f"{golden.name:20} {len(golden.cases):3} cases {size:6} bytes")
+    print(f"{total} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
