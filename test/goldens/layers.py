@@ -103,7 +103,7 @@ def gru_det():
     with torch.no_grad():
         for n, parameter in enumerate([layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0]):
             parameter.copy_(det(n + 1, *parameter.shape))
-    # cotangent 1: multiply out the random one that `case` would draw
+    # The published gradients are those of sum(output), so the cotangent is 1 and Golden.case, which draws one, is not used.
     input = det(9, 1, 3, 2).requires_grad_()
     output, hidden = layer(input)
     output.sum().backward()
