@@ -1,0 +1,23 @@
+// Files of tensors: what `evenfold` exports under `io`.
+
+export {
+  bfloat16Bits,
+  bfloat16FromBits,
+  float16Bits,
+  float16FromBits,
+  type HostArray,
+  type SafetensorsDType,
+  type StorageDType,
+} from './dtypes'
+export {
+  type ByteSource,
+  type HostTensor,
+  openSafetensors,
+  type ParsedSafetensors,
+  parseSafetensors,
+  type SafetensorsReader,
+  type SerializeOptions,
+  saveSafetensors,
+  serializeSafetensors,
+  type TensorToWrite,
+} from './safetensors'
