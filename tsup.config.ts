@@ -6,11 +6,8 @@ import { defineConfig } from 'tsup'
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
 
-/** dist name -> source file, for every export that is built from source. */
-const entry: Record<string, string> = {
-  'platform/node': 'src/platform/node.ts',
-  'platform/browser': 'src/platform/browser.ts',
-}
+/** dist name -> source file, for every export. */
+const entry: Record<string, string> = {}
 for (const target of Object.values<Record<string, string> | string>(manifest.exports)) {
   if (typeof target === 'string') continue
   const source = target['evenfold-source']
@@ -18,14 +15,18 @@ for (const target of Object.values<Record<string, string> | string>(manifest.exp
 }
 
 export default defineConfig({
-  entry,
+  entry: {
+    ...entry,
+    'platform/node': 'src/platform/node.ts',
+    'platform/browser': 'src/platform/browser.ts',
+  },
   format: 'esm',
   platform: 'neutral',
   target: 'es2022',
   splitting: true,
   sourcemap: true,
   clean: true,
-  dts: true,
+  dts: { entry },
   external: ['#platform', /^node:/],
   loader: { '.wgsl': 'text' },
 })
