@@ -1,13 +1,8 @@
-// A page without the library: four squares, computed by WebGPU.
-declare global {
-  interface Window {
-    squares(): Promise<number[]>
-  }
-}
-
-window.squares = async () => {
-  const adapter = await navigator.gpu.requestAdapter()
-  const device = await adapter!.requestDevice()
+// Four squares computed by WebGPU without the library: is there an adapter, and does it compute?
+export async function squares(gpu: GPU): Promise<number[]> {
+  const adapter = await gpu.requestAdapter()
+  if (!adapter) throw new Error('There is no WebGPU adapter.')
+  const device = await adapter.requestDevice()
   const code = `@group(0) @binding(0) var<storage, read_write> x: array<u32>;
     @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) i: vec3u) { x[i.x] = i.x * i.x; }`
   const module = device.createShaderModule({ code })
@@ -24,7 +19,7 @@ window.squares = async () => {
   encoder.copyBufferToBuffer(buffer, 0, read, 0, 16)
   device.queue.submit([encoder.finish()])
   await read.mapAsync(GPUMapMode.READ)
-  return [...new Uint32Array(read.getMappedRange())]
+  const result = [...new Uint32Array(read.getMappedRange())]
+  device.destroy()
+  return result
 }
-
-export {}

@@ -1,0 +1,117 @@
+// The package as its users get it: packed, installed alone in an empty folder, the README's first script run in
+// Node and, bundled by Vite, in a page. Nothing else is installed there: no `webgpu`, no peer.
+import { execFileSync, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { build } from 'vite'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { siteFromFolder, withPage } from '../support/chromium'
+
+const root = path.resolve(import.meta.dirname, '../..')
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'evenfold-package-'))
+const installed = path.join(folder, 'node_modules/evenfold')
+const bin = (name: string) => path.join(root, 'node_modules/.bin', name)
+const run = (command: string, ...args: string[]) =>
+  execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+
+/** The README's first script, unchanged. */
+function firstScript(): string {
+  const found = /^```(?:ts|js|typescript|javascript)\n(.*?)^```/ms.exec(
+    fs.readFileSync(path.join(root, 'README.md'), 'utf8'),
+  )
+  if (!found) throw new Error('README.md has no ts or js code block.')
+  return found[1]!
+}
+
+beforeAll(() => {
+  execFileSync(bin('tsup'), ['--silent'], { cwd: root })
+  const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder]
+  const tarball = execFileSync('npm', pack, { cwd: root, encoding: 'utf8' }).trim()
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+  run(
+    'npm',
+    'install',
+    '--offline',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--silent',
+    `./${tarball}`,
+  )
+  fs.writeFileSync(path.join(folder, 'first.ts'), firstScript())
+}, 180_000)
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+describe('the packed package', () => {
+  it('brings nothing but itself', () => {
+    expect(fs.readdirSync(path.join(folder, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual(
+      ['evenfold'],
+    )
+    expect(fs.readdirSync(installed).sort()).toEqual([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'dist',
+      'package.json',
+    ])
+  })
+
+  it('has every file that its exports name', () => {
+    const { exports } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'))
+    const named = Object.values<string | Record<string, string>>(exports).flatMap((target) =>
+      typeof target === 'string' ? [target] : [target.types!, target.default!],
+    )
+    expect(named.filter((file) => !fs.existsSync(path.join(installed, file)))).toEqual([])
+  })
+
+  it('has types without any', () => {
+    const declarations = fs
+      .readdirSync(path.join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.d.ts'))
+    expect(declarations).not.toEqual([])
+    const loose = declarations.flatMap((name) => {
+      const source = fs.readFileSync(path.join(installed, 'dist', name), 'utf8').replace(/\/\*.*?\*\//gs, '')
+      return source
+        .split('\n')
+        .filter((line) => /[:<|,(]\s*any\b/.test(line))
+        .map((line) => `${name}: ${line.trim()}`)
+    })
+    expect(loose).toEqual([])
+  })
+
+  it("type-checks under strict: the README's first script, and every path that needs no peer", () => {
+    const { exports } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'))
+    const needPeers = ['./csv', './testing']
+    const paths = Object.keys(exports).filter((name) => !name.endsWith('.json') && !needPeers.includes(name))
+    const lines = paths.map((name, i) => `export * as path${i} from '${path.posix.join('evenfold', name)}'`)
+    fs.writeFileSync(path.join(folder, 'paths.ts'), lines.join('\n'))
+    const flags = ['--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext']
+    const { stdout } = spawnSync(bin('tsc'), [...flags, 'first.ts', 'paths.ts'], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
+    expect(stdout).toBe('')
+  })
+
+  it("runs the README's first script in Node, and the same in a page bundled by Vite", async () => {
+    fs.copyFileSync(path.join(folder, 'first.ts'), path.join(folder, 'first.mjs'))
+    const inNode = run(process.execPath, 'first.mjs').trim()
+    expect(inNode).not.toBe('')
+
+    fs.writeFileSync(
+      path.join(folder, 'index.html'),
+      '<!doctype html><script type="module" src="/first.mjs"></script>',
+    )
+    const outDir = path.join(folder, 'site')
+    await build({ root: folder, configFile: false, logLevel: 'error', build: { outDir } })
+    const inPage = await withPage(siteFromFolder(outDir), async (page) => {
+      const lines: string[] = []
+      page.on('console', (message) => lines.push(message.text()))
+      await page.reload()
+      await expect.poll(() => lines.join('\n'), { timeout: 60_000 }).toContain(inNode.split('\n').at(-1))
+      return lines.join('\n')
+    })
+    expect(inPage).toBe(inNode)
+  })
+})
