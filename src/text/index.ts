@@ -1,0 +1,11 @@
+// Tokenizers and vocabularies.
+
+export { type Tokenizer, tokenize } from './tokenize'
+export {
+  PAD_ID,
+  type TrainVocabularyOptions,
+  UNK_ID,
+  Vocabulary,
+  type VocabularyJSON,
+  type VocabularyOptions,
+} from './vocabulary'
