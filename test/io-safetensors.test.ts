@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { HostArray } from '../src/backend/types'
 import { ArgumentError, DTypeError, FormatError, ShapeError } from '../src/errors'
 import {
   bfloat16Bits,
   bfloat16FromBits,
   float16Bits,
   float16FromBits,
-  type HostArray,
   openSafetensors,
   parseSafetensors,
   saveSafetensors,

@@ -6,9 +6,21 @@ import { ArgumentError, FormatError } from '../src/errors'
 describe('threefry2x32', () => {
   // The known-answer vectors of Random123 (kat_vectors, threefry2x32, 20 rounds): counter, key, result.
   it.each([
-    [[0, 0], [0, 0], [0x6b200159, 0x99ba4efe]],
-    [[0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff], [0x1cb996fc, 0xbb002be7]],
-    [[0x243f6a88, 0x85a308d3], [0x13198a2e, 0x03707344], [0xc4923a9c, 0x483df7a0]],
+    [
+      [0, 0],
+      [0, 0],
+      [0x6b200159, 0x99ba4efe],
+    ],
+    [
+      [0xffffffff, 0xffffffff],
+      [0xffffffff, 0xffffffff],
+      [0x1cb996fc, 0xbb002be7],
+    ],
+    [
+      [0x243f6a88, 0x85a308d3],
+      [0x13198a2e, 0x03707344],
+      [0xc4923a9c, 0x483df7a0],
+    ],
   ])('counter %j under key %j', ([c0, c1], [k0, k1], expected) => {
     expect(threefry2x32(k0!, k1!, c0!, c1!)).toEqual(expected)
   })
@@ -30,6 +42,7 @@ describe('HostRandom', () => {
     expect(words(new HostRandom(7))).toEqual(words(new HostRandom(7)))
     expect(words(new HostRandom(7))).not.toEqual(words(new HostRandom(8)))
     expect(words(new HostRandom(7).fork(1))).not.toEqual(words(new HostRandom(7).fork(2)))
+    expect(words(new HostRandom(7, 2))).toEqual(words(new HostRandom(7).fork(2)))
     expect(words(new HostRandom(7).fork(0))).not.toEqual(words(new HostRandom(7)))
   })
 

@@ -47,16 +47,26 @@ export class HostRandom {
   #draws = 0
   #second = 0
 
-  constructor(seed = 0) {
+  /** With `stream`, the stream of that name that `fork` gives. */
+  constructor(seed = 0, stream?: number) {
     ;[this.#k0, this.#k1] = seedToKey(seed)
+    if (stream !== undefined) this.#key(this.#forkKey(stream))
+  }
+
+  #key([k0, k1]: readonly [number, number]): void {
+    this.#k0 = k0
+    this.#k1 = k1
+  }
+
+  /** The flipped key keeps forks apart from the words that this stream itself draws. */
+  #forkKey(stream: number): [number, number] {
+    return threefry2x32(~this.#k0 >>> 0, ~this.#k1 >>> 0, ...seedToKey(stream))
   }
 
   /** An independent stream named by an integer, e.g. one per epoch; leaves this one where it is. */
   fork(stream: number): HostRandom {
-    const [c0, c1] = seedToKey(stream)
     const child = new HostRandom()
-    // The flipped key keeps forks apart from the words that this stream itself draws.
-    ;[child.#k0, child.#k1] = threefry2x32(~this.#k0 >>> 0, ~this.#k1 >>> 0, c0, c1)
+    child.#key(this.#forkKey(stream))
     return child
   }
 
@@ -116,9 +126,11 @@ export class HostRandom {
       throw new FormatError(`random state: key must be two uint32, got ${JSON.stringify(key)}`)
     }
     if (!Number.isSafeInteger(draws) || draws < 0) {
-      throw new FormatError(`random state: draws must be a non-negative integer, got ${JSON.stringify(draws)}`)
+      throw new FormatError(
+        `random state: draws must be a non-negative integer, got ${JSON.stringify(draws)}`,
+      )
     }
-    ;[this.#k0, this.#k1] = key
+    this.#key(key)
     this.#draws = draws - (draws % 2)
     if (draws % 2 === 1) this.nextUint32()
   }

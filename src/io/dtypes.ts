@@ -1,14 +1,13 @@
 // The number formats of safetensors files, and how their bytes become typed arrays and back. All are
 // little-endian, as is every machine that runs WebGPU or Node, so plain formats are copied as they are.
 
+import type { HostArray } from '../backend/types'
 import { ArgumentError, DTypeError, FormatError } from '../errors'
 
 /** Number formats that can be read. */
 export type SafetensorsDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I8' | 'U8' | 'BOOL'
 /** Number formats that can be written. */
 export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I32' | 'U8' | 'BOOL'
-/** What the elements are held in once read: F16 and BF16 as float32, I64 and I8 as int32, BOOL as 0 and 1. */
-export type HostArray = Float64Array | Float32Array | Int32Array | Uint8Array
 
 /** Bytes per element of every format that can be read. */
 export const ITEM_SIZE: Readonly<Record<SafetensorsDType, number>> = {

@@ -5,7 +5,6 @@ export {
   bfloat16FromBits,
   float16Bits,
   float16FromBits,
-  type HostArray,
   type SafetensorsDType,
   type StorageDType,
 } from './dtypes'

@@ -3,12 +3,12 @@
 // state.ts for those.
 
 import { platform } from '#platform'
+import type { HostArray } from '../backend/types'
 import { ArgumentError, FormatError, ShapeError } from '../errors'
 import {
   checkStorable,
   decodeElements,
   encodeElements,
-  type HostArray,
   naturalDType,
   type SafetensorsDType,
   type StorageDType,
