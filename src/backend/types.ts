@@ -63,6 +63,8 @@ export interface Backend {
   write(buffer: DeviceBuffer, dtype: DType, data: HostArray, offset: number): void
   /** A fresh host copy of `length` elements from `offset`. Rejects with the first device error since the last read. */
   read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray>
+  /** The same at once, where device memory is host memory (cpu only). */
+  readSync?(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): HostArray
 
   /**
    * Runs an expression program over views of one common shape. Outputs do not overlap one another; an

@@ -1,0 +1,225 @@
+// The backward pass: iterative, newest node first.
+//
+// A node's number is larger than that of everything it depends on, so popping the largest number first means all
+// gradients of a node have arrived when its turn comes. That also fixes the order of accumulation, hence the bits.
+
+import { input } from '../backend/expr'
+import { Program } from '../backend/program'
+import { ArgumentError, DTypeError, GraphError, ShapeError } from '../errors'
+import { onesLike } from '../tensor/create'
+import { add } from '../tensor/ops/elementwise'
+import { copy } from '../tensor/ops/views'
+import { escapeScopes, tidy, withGradMode } from '../tensor/scope'
+import { formatShape, sameShape } from '../tensor/shape'
+import type { Tensor } from '../tensor/tensor'
+import { observe } from './anomaly'
+import { type Edge, type GraphNode, nextBackwardPass } from './tape'
+
+export interface BackwardOptions {
+  /** Gradient of the result with respect to the tensor; needed unless the tensor has one element. */
+  gradient?: Tensor
+  /** Keep the graph for another backward. Default: `createGraph`. */
+  retainGraph?: boolean
+  /** Record the backward pass itself, for higher derivatives. Default false. */
+  createGraph?: boolean
+}
+
+/** Newest node first. */
+class NodeHeap {
+  readonly #items: GraphNode[] = []
+
+  push(node: GraphNode): void {
+    const items = this.#items
+    let i = items.push(node) - 1
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (items[parent].sequence >= node.sequence) break
+      items[i] = items[parent]
+      i = parent
+    }
+    items[i] = node
+  }
+
+  pop(): GraphNode | undefined {
+    const items = this.#items
+    const top = items[0]
+    const last = items.pop()
+    if (items.length === 0 || !last) return top
+    let i = 0
+    for (;;) {
+      let child = 2 * i + 1
+      if (child >= items.length) break
+      if (child + 1 < items.length && items[child + 1].sequence > items[child].sequence) child++
+      if (items[child].sequence <= last.sequence) break
+      items[i] = items[child]
+      i = child
+    }
+    items[i] = last
+    return top
+  }
+}
+
+const ADD = new Program([input(0).add(input(1))], 2)
+
+/** `sum + g`; in place where nothing else can see `sum` and no graph is wanted. Consumes both handles unless recorded. */
+function accumulate(sum: Tensor, g: Tensor, createGraph: boolean): Tensor {
+  if (createGraph) return add(sum, g)
+  let out = sum
+  if (sum.storage.references === 1 && sum.isContiguous && sum.size === sum.storage.length && sum.dtype === g.dtype) {
+    sum.backend.elementwise(ADD, [sum.view(), g.view()], [], [sum.view()])
+    sum.storage.version++
+  } else {
+    out = add(sum, g)
+    sum.dispose()
+  }
+  g.dispose()
+  return out
+}
+
+function addToLeaf(leaf: Tensor, g: Tensor, createGraph: boolean): void {
+  const old = leaf.grad
+  let next: Tensor
+  if (old && !createGraph && !old.isKept) next = accumulate(old, g, false)
+  else if (old) next = add(old, g)
+  else if (g.isContiguous && g.size === g.storage.length && (createGraph || g.storage.references === 1)) next = g
+  else {
+    next = copy(g)
+    if (!createGraph) g.dispose()
+  }
+  leaf.grad = escapeScopes(next)
+}
+
+interface PassOptions {
+  readonly retainGraph: boolean
+  readonly createGraph: boolean
+}
+
+/**
+ * Sends gradients from `roots` back. With `targets` the gradients arriving there are returned instead of being
+ * added to leaves.
+ */
+function run(
+  roots: readonly Tensor[],
+  gradients: readonly Tensor[],
+  targets: readonly Edge[] | null,
+  { retainGraph, createGraph }: PassOptions,
+): (Tensor | null)[] {
+  const pass = nextBackwardPass()
+  const heap = new NodeHeap()
+  const arrived = new Map<GraphNode, (Tensor | null)[]>()
+  const captured: (Tensor | null)[] = (targets ?? []).map(() => null)
+  const targetAt = (edge: Edge): number =>
+    targets ? targets.findIndex((t) => (edge.leaf ? t.leaf === edge.leaf : t.node === edge.node && t.index === edge.index)) : -1
+
+  const send = (edge: Edge, g: Tensor): void => {
+    if (edge.leaf) {
+      if (!targets) addToLeaf(edge.leaf, g, createGraph)
+      else {
+        const at = targetAt(edge)
+        const old = at >= 0 ? captured[at] : null
+        if (at >= 0) captured[at] = old ? accumulate(old, g, createGraph) : g
+      }
+      return
+    }
+    const node = edge.node as GraphNode
+    let slots = arrived.get(node)
+    if (!slots) {
+      slots = new Array<Tensor | null>(node.outputCount).fill(null)
+      arrived.set(node, slots)
+      heap.push(node)
+    }
+    const old = slots[edge.index]
+    slots[edge.index] = old ? accumulate(old, g, createGraph) : g
+  }
+
+  const visited: GraphNode[] = []
+  roots.forEach((root, i) => {
+    send(root.edge as Edge, gradients[i])
+  })
+  // Older nodes than every target cannot lead to one; leaves have no age, so they need the whole walk.
+  const oldest = targets?.reduce((min, t) => Math.min(min, t.node?.sequence ?? -1), Number.POSITIVE_INFINITY) ?? -1
+  for (let node = heap.pop(); node && node.sequence >= oldest; node = heap.pop()) {
+    const current = node
+    const grads = arrived.get(current) as (Tensor | null)[]
+    arrived.delete(current)
+    const results = tidy(() => current.run(grads))
+    observe(`backward of ${current.op}`, results)
+    visited.push(current)
+    const kept = new Set<Tensor>()
+    if (targets) {
+      grads.forEach((g, index) => {
+        const at = g ? targetAt({ node: current, index, leaf: null }) : -1
+        if (g && at >= 0) {
+          captured[at] = g
+          kept.add(g)
+        }
+      })
+    }
+    // One tensor may be the gradient of several inputs, or be an incoming gradient passed through: each receiver
+    // gets a handle of its own, made before any of them is consumed.
+    const parcels: [Edge, Tensor][] = []
+    current.edges.forEach((edge, i) => {
+      const g = results[i]
+      if (!edge || !g) return
+      parcels.push([edge, kept.has(g) ? g.alias() : g])
+      kept.add(g)
+    })
+    if (!createGraph) for (const g of [...results, ...grads]) if (g && !kept.has(g)) g.dispose()
+    for (const [edge, g] of parcels) send(edge, g)
+  }
+  if (!retainGraph) for (const node of visited) node.free(pass, roots)
+  return captured
+}
+
+function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
+  if (root.spent) throw new GraphError(`${op}: ${root.spent.why}; call backward() on a fresh forward pass`)
+  if (!root.edge) {
+    throw new GraphError(`${op}: the tensor does not require a gradient; no input of its ops has requiresGrad, or it was computed under noGrad`)
+  }
+  if (!gradient) {
+    if (root.size !== 1) {
+      throw new ArgumentError(
+        `${op}: the tensor has shape ${formatShape(root.shape)}; only a one-element tensor has an implicit gradient, pass { gradient } or reduce it first`,
+      )
+    }
+    return onesLike(root)
+  }
+  if (!sameShape(gradient.shape, root.shape)) {
+    throw new ShapeError(`${op}: gradient has shape ${formatShape(gradient.shape)}, the tensor ${formatShape(root.shape)}; they must be equal`)
+  }
+  if (gradient.dtype !== root.dtype) throw new DTypeError(`${op}: gradient is ${gradient.dtype}, the tensor ${root.dtype}`)
+  return gradient.alias()
+}
+
+/**
+ * Adds the gradient of `root` with respect to every leaf that requires one to the leaf's `grad`.
+ * @throws GraphError if there is no graph (left), or a saved value was changed in place.
+ */
+export function backward(root: Tensor, { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {}): void {
+  withGradMode(createGraph, () => {
+    run([root], [checkRoot('backward', root, gradient)], null, { retainGraph, createGraph })
+  })
+}
+
+/**
+ * Gradients of the outputs' (weighted) sum with respect to `inputs`, returned rather than accumulated; null where an
+ * output does not depend on an input.
+ */
+export function gradients(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  {
+    gradOutputs,
+    createGraph = false,
+    retainGraph = createGraph,
+  }: { gradOutputs?: readonly (Tensor | undefined)[]; createGraph?: boolean; retainGraph?: boolean } = {},
+): (Tensor | null)[] {
+  const targets = inputs.map((t, i) => {
+    if (!t.edge) throw new GraphError(`gradients: inputs[${i}] does not require a gradient; set requiresGrad before the forward pass`)
+    return t.edge
+  })
+  return withGradMode(createGraph, () => {
+    const starts = outputs.map((t, i) => checkRoot('gradients', t, gradOutputs?.[i]))
+    return run(outputs, starts, targets, { retainGraph, createGraph })
+  })
+}

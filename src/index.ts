@@ -1,0 +1,39 @@
+// The public surface: `import * as ef from 'evenfold'`.
+
+import './tensor/methods'
+
+export * as autograd from './autograd'
+export { detectAnomaly } from './autograd/anomaly'
+export { releaseSpent } from './autograd/tape'
+export type { Expr } from './backend/expr'
+export type { DeviceName, DType, HostArray } from './backend/types'
+export * from './errors'
+export { defaultDevice, init, type InitOptions, shutdown, synchronize } from './init'
+export {
+  arange, eye, full, linspace, ones, onesLike, tensor, type TensorOptions, type TensorValues, zeros, zerosLike,
+} from './tensor/create'
+export type { Nested } from './tensor/format'
+export { cast } from './tensor/ops/cast'
+export {
+  abs, add, ceil, clamp, cos, div, eq, erf, exp, expm1, floor, fuse, ge, gelu, gt, isFinite, isNaN, le, log, log1p,
+  logicalAnd, logicalNot, logicalOr, logicalXor, logSigmoid, lt, maskedFill, maximum, minimum, mul, ne, neg, type Operand, pow,
+  reciprocal, relu, remainder, round, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, sub, tanh, where,
+} from './tensor/ops/elementwise'
+export { gather, indexSelect, oneHot, scatterAdd, tril, triu } from './tensor/ops/indexing'
+export { cat, chunk, split, stack } from './tensor/ops/join'
+export { matmul } from './tensor/ops/matmul'
+export {
+  all, amax, amin, any, argmax, argmin, type Dims, type Extrema, max, mean, min, norm, prod, type ReduceOptions, std, sum,
+  variance,
+} from './tensor/ops/reduce'
+export { logSoftmax, logsumexp, softmax } from './tensor/ops/softmax'
+export {
+  contiguous, detach, expand, flatten, flip, narrow, permute, reshape, select, slice, type SliceArgument, squeeze, transpose,
+  unsqueeze,
+} from './tensor/ops/views'
+export {
+  bernoulli, getRandomState, manualSeed, rand, randint, randn, type RandomState, randperm, setRandomState,
+} from './tensor/random'
+export { enableGrad, noGrad, tidy } from './tensor/scope'
+export { type DeviceMemory, memory, resetPeakMemory } from './tensor/storage'
+export { keep, Tensor } from './tensor/tensor'

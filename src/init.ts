@@ -1,0 +1,85 @@
+// init: choosing the device that new tensors go to.
+
+import { platform } from '#platform'
+import type { UserGPUDevice } from './platform/types'
+import { cpuBackend } from './backend/cpu'
+import { getDefaultDevice, hasBackend, getBackend, registerBackend, setDefaultDevice, unregisterBackend } from './backend/registry'
+import type { DeviceName } from './backend/types'
+import { ArgumentError, DeviceError } from './errors'
+
+registerBackend(cpuBackend)
+
+export interface InitOptions {
+  /** Default: webgpu where there is a hardware GPU, else cpu. Named explicitly, 'webgpu' also takes a software adapter. */
+  device?: DeviceName
+  /** A GPUDevice of your own to share with the library; it stays yours and is not destroyed. Implies webgpu. */
+  gpuDevice?: UserGPUDevice
+  /** Poison fresh memory with NaN and keep creation stacks. Slow. Default false. */
+  debug?: boolean
+}
+
+/**
+ * Prepares a device and makes it the default for new tensors; resolves to its name. May be called again to switch.
+ * @throws DeviceError if webgpu is asked for and no adapter is found.
+ */
+export async function init({ device, gpuDevice, debug = false }: InitOptions = {}): Promise<DeviceName> {
+  if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
+    throw new ArgumentError(`init: unknown device '${String(device)}'; expected 'cpu' or 'webgpu'`)
+  }
+  if (device === 'cpu' && gpuDevice) throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'")
+  if (device === 'cpu') {
+    setDefaultDevice('cpu')
+    return 'cpu'
+  }
+  if (gpuDevice) {
+    const { createWebGpuBackend } = await import('./backend/webgpu')
+    registerBackend(await createWebGpuBackend({ device: gpuDevice as GPUDevice, debug }))
+    setDefaultDevice('webgpu')
+    return 'webgpu'
+  }
+  if (!hasBackend('webgpu')) {
+    const gpu = await platform.requestGPU()
+    if (!gpu) {
+      if (device === undefined) return init({ device: 'cpu' })
+      throw new DeviceError(
+        "init: WebGPU is not available here; in Node install the package 'webgpu', in a browser use one with WebGPU, or pass { device: 'cpu' }",
+      )
+    }
+    try {
+      // Loaded on demand: programs that stay on the cpu never carry the shaders.
+      const { createWebGpuBackend } = await import('./backend/webgpu')
+      const backend = await createWebGpuBackend({ gpu, debug })
+      if (device === undefined && backend.isFallback) {
+        // A software adapter is correct but many times slower than the cpu kernels.
+        backend.destroy()
+        platform.releaseGPU()
+        return init({ device: 'cpu' })
+      }
+      registerBackend(backend)
+    } catch (error) {
+      platform.releaseGPU()
+      if (device === undefined && error instanceof DeviceError) return init({ device: 'cpu' })
+      throw error
+    }
+  }
+  setDefaultDevice('webgpu')
+  return 'webgpu'
+}
+
+/** Destroys the GPU device; its tensors become unusable. Node exits only after this, or when no device is held. */
+export function shutdown(): void {
+  if (!hasBackend('webgpu')) return
+  getBackend('webgpu').destroy()
+  unregisterBackend('webgpu')
+  platform.releaseGPU()
+}
+
+/** The device new tensors go to. */
+export function defaultDevice(): DeviceName {
+  return getDefaultDevice()
+}
+
+/** Resolves when all work queued on a device is done; rejects with the first device error. */
+export async function synchronize(device: DeviceName = getDefaultDevice()): Promise<void> {
+  await getBackend(device).synchronize()
+}
