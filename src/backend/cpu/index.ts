@@ -53,6 +53,10 @@ export class CpuBackend implements Backend {
   }
 
   async read(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): Promise<HostArray> {
+    return this.readSync(buffer, dtype, offset, length)
+  }
+
+  readSync(buffer: DeviceBuffer, dtype: DType, offset: number, length: number): HostArray {
     return own(buffer)
       .typed(dtype)
       .slice(offset, offset + length)

@@ -69,8 +69,8 @@ function product(
   k: number,
   accumulate: boolean,
 ): void {
-  if (m > n && n < TILE) return product(transposed(b), transposed(a), transposed(out), n, m, k, accumulate)
-  if (m < TILE || k < TILE) thin(a, b, out, m, n, k, accumulate)
+  if (n < TILE && n < m) thin(transposed(b), transposed(a), transposed(out), n, m, k, accumulate)
+  else if (m < TILE || k < TILE) thin(a, b, out, m, n, k, accumulate)
   else packed(a, b, out, m, n, k, accumulate)
 }
 

@@ -21,7 +21,7 @@ export function random(kind: RandomKind, seed: number, stream: number, output: V
     }
     return
   }
-  const value = valueOf(kind)
+  const value = meaningOf(kind)
   for (let i = 0; i < n; i += 2) {
     threefry(seed, stream, i >>> 1, 0, words)
     out[begin + i] = value(words[0])
@@ -30,7 +30,7 @@ export function random(kind: RandomKind, seed: number, stream: number, output: V
 }
 
 /** What the bits of a random word stand for. */
-function valueOf(kind: Exclude<RandomKind, { kind: 'normal' }>): (word: number) => number {
+function meaningOf(kind: Exclude<RandomKind, { kind: 'normal' }>): (word: number) => number {
   switch (kind.kind) {
     case 'uniform':
       return (word) => (word >>> 8) * TWO_POW_M24
