@@ -1,5 +1,6 @@
 // Data sets, splits and the loader: what `evenfold` exports under `data`.
 
+export { type Batch, batches } from './batches'
 export { type CsvOptions, csvRows, readCsv } from './csv'
 export type { ColumnOptions, Row, TextExample } from './examples'
 export { type JsonlOptions, type JsonRecord, jsonlRecords, readJsonl } from './jsonl'

@@ -152,15 +152,18 @@ export function naturalDType(data: HostArray): StorageDType {
   return data instanceof Int32Array ? 'I32' : 'U8'
 }
 
-/** Throws DTypeError unless `data` can be stored as `dtype` (floats as floats, integers as integers). */
-export function checkStorable(data: HostArray, dtype: StorageDType, name: string): void {
-  const isFloat = data instanceof Float64Array || data instanceof Float32Array
-  const toFloat = dtype === 'F64' || dtype === 'F32' || dtype === 'F16' || dtype === 'BF16'
-  if (isFloat === toFloat) return
-  throw new DTypeError(
-    `tensor '${name}': ${data.constructor.name} cannot be stored as ${dtype}; ` +
-      `choose one of ${isFloat ? 'F64, F32, F16, BF16' : 'I32, U8, BOOL'}`,
-  )
+/** Whether a format stores floating-point numbers. */
+export function isFloatFormat(dtype: StorageDType): boolean {
+  return dtype === 'F64' || dtype === 'F32' || dtype === 'F16' || dtype === 'BF16'
+}
+
+/** Throws DTypeError unless floats are to be stored as floats and integers as integers. */
+export function checkStorable(natural: StorageDType, dtype: StorageDType, name: string): void {
+  if (isFloatFormat(natural) === isFloatFormat(dtype)) return
+  const [kind, fitting] = isFloatFormat(natural)
+    ? ['floats', 'F64, F32, F16, BF16']
+    : ['integers', 'I32, U8, BOOL']
+  throw new DTypeError(`tensor '${name}': ${kind} cannot be stored as ${dtype}; choose one of ${fitting}`)
 }
 
 /** The stored bytes of an array, in slices of at most 8 MiB; checks the range of U8 and BOOL. */

@@ -20,3 +20,4 @@ export {
   serializeSafetensors,
   type TensorToWrite,
 } from './safetensors'
+export { type LoadTensorsOptions, loadTensors, saveTensors, tensorsToBytes } from './tensors'

@@ -1,6 +1,6 @@
 // safetensors files as host arrays: parse and serialize bytes in memory, or read a file's header first
-// and then each tensor by its range, so that a big file is never held twice. No tensors here; see
-// state.ts for those.
+// and then each tensor by its range, so that a big file is never held twice. No tensors here: those
+// are in tensors.ts.
 
 import { platform } from '#platform'
 import type { HostArray } from '../backend/types'
@@ -9,6 +9,7 @@ import {
   checkStorable,
   decodeElements,
   encodeElements,
+  isFloatFormat,
   naturalDType,
   type SafetensorsDType,
   type StorageDType,
@@ -175,52 +176,58 @@ export async function saveSafetensors(path: string, tensors: Tensors, options: S
   await platform.writeFileAtomic(path, fileParts(header, plan))
 }
 
-interface PlannedTensor extends TensorSpec {
-  data: HostArray
-}
-
 function planFile(tensors: Tensors, options: SerializeOptions) {
-  const given = tensors instanceof Map ? tensors : new Map(Object.entries(tensors))
-  const perName = typeof options.dtype === 'object' ? options.dtype : {}
-  for (const name of Object.keys(perName)) {
-    if (!given.has(name)) throw new ArgumentError(`dtype: there is no tensor '${name}'`)
-  }
-  const planned = new Map<string, PlannedTensor>()
-  for (const [name, tensor] of given as ReadonlyMap<string, TensorToWrite>) {
-    const { shape, data } = tensor
-    if (elementCount(shape, name) !== data.length) {
-      throw new ShapeError(
-        `tensor '${name}': shape [${shape.join(', ')}] does not hold ${data.length} elements`,
-      )
-    }
-    const dtype = storageDType(
-      tensor,
-      options.dtype,
-      Object.hasOwn(perName, name) ? perName[name] : undefined,
+  const given = new Map<string, TensorToWrite>(tensors instanceof Map ? tensors : Object.entries(tensors))
+  for (const [name, { shape, data }] of given) {
+    if (elementCount(shape, name) === data.length) continue
+    throw new ShapeError(
+      `tensor '${name}': shape [${shape.join(', ')}] does not hold ${data.length} elements`,
     )
-    checkStorable(data, dtype, name)
-    planned.set(name, { name, dtype, shape, data })
   }
-  const { header, ordered, dataSize } = layOut([...planned.values()], options.metadata ?? {})
-  const plan = ordered.map(({ name }) => planned.get(name)!)
+  const items = Array.from(given, ([name, { shape, data, dtype }]) => ({
+    name,
+    shape,
+    dtype,
+    natural: naturalDType(data),
+  }))
+  const { header, ordered, dataSize } = planTensors(items, options)
+  const plan = ordered.map((spec) => ({ ...spec, data: given.get(spec.name)!.data }))
   return { header, plan, byteLength: header.byteLength + dataSize }
 }
 
-const FLOAT_FORMATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16']
-
-function storageDType(
-  tensor: TensorToWrite,
-  forAll: SerializeOptions['dtype'],
-  forThis: StorageDType | undefined,
-): StorageDType {
-  if (forThis) return forThis
-  const own = tensor.dtype ?? naturalDType(tensor.data)
-  const stored = own === 'I64' || own === 'I8' ? 'I32' : own
-  if (typeof forAll !== 'string') return stored
-  return FLOAT_FORMATS.includes(forAll) === FLOAT_FORMATS.includes(stored) ? forAll : stored
-}
-
-function* fileParts(header: Uint8Array, plan: readonly PlannedTensor[]): Generator<Uint8Array> {
+function* fileParts(
+  header: Uint8Array,
+  plan: readonly (TensorSpec & { data: HostArray })[],
+): Generator<Uint8Array> {
   yield header
   for (const { name, dtype, data } of plan) yield* encodeElements(data, dtype, name)
+}
+
+/** A tensor of which only the kind is known: `natural` is the format that its host array has anyway. */
+export interface TensorKind {
+  name: string
+  shape: readonly number[]
+  natural: StorageDType
+  dtype?: SafetensorsDType | undefined
+}
+
+/** Chooses formats and lays the file out before any data is there. */
+export function planTensors(
+  items: readonly TensorKind[],
+  options: SerializeOptions,
+): ReturnType<typeof layOut> {
+  const perName = typeof options.dtype === 'object' ? options.dtype : {}
+  const forAll = typeof options.dtype === 'string' ? options.dtype : null
+  for (const name of Object.keys(perName)) {
+    if (!items.some((item) => item.name === name))
+      throw new ArgumentError(`dtype: there is no tensor '${name}'`)
+  }
+  const specs = items.map(({ name, shape, natural, dtype: own = natural }): TensorSpec => {
+    const stored = own === 'I64' || own === 'I8' ? 'I32' : own
+    const fitting = forAll !== null && isFloatFormat(forAll) === isFloatFormat(stored) ? forAll : stored
+    const dtype = Object.hasOwn(perName, name) ? perName[name]! : fitting
+    checkStorable(natural, dtype, name)
+    return { name, dtype, shape }
+  })
+  return layOut(specs, options.metadata ?? {})
 }
