@@ -1,6 +1,17 @@
 // Files of tensors: what `evenfold` exports under `io`.
 
 export {
+  type CheckpointInfo,
+  type CheckpointModel,
+  type CheckpointPart,
+  type CheckpointParts,
+  type CheckpointPosition,
+  loadCheckpoint,
+  readCheckpointInfo,
+  type SaveCheckpointOptions,
+  saveCheckpoint,
+} from './checkpoint'
+export {
   bfloat16Bits,
   bfloat16FromBits,
   float16Bits,
