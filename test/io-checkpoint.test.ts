@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import * as ef from 'evenfold'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { DataLoader } from '../src/data'
+import { type Batch, batches, DataLoader } from '../src/data'
 import { ArgumentError, EvenfoldError, FormatError } from '../src/errors'
 import { loadCheckpoint, loadTensors, readCheckpointInfo, saveCheckpoint, saveTensors } from '../src/io'
 
@@ -123,6 +123,71 @@ describe('a checkpoint', () => {
     await saveCheckpoint(path, { model: model(2), step: 2 })
     expect((await readCheckpointInfo(path)).step).toBe(2)
     expect((await readdir(folder)).filter((name) => name.includes('tmp'))).toEqual([])
+  })
+})
+
+describe('a resumed run', () => {
+  const samples = Array.from({ length: 20 }, (_, i) => ({ ids: [i % 7, (i * 3) % 7, i % 2], label: i % 2 }))
+
+  /** Logistic regression on bags of words, with dropout, momentum and a decaying rate: everything has a state. */
+  class Run {
+    readonly weights = new Weights({ w: ef.zeros([7], { ...cpu, requiresGrad: true }) })
+    readonly optimizer = new Momentum()
+    readonly loader = new DataLoader(samples, { batchSize: 3, shuffle: true, seed: 4 })
+    step = 0
+    readonly losses: number[] = []
+
+    async trainTo(steps: number): Promise<this> {
+      while (this.step < steps) {
+        for await (const batch of batches(this.loader, cpu)) {
+          this.losses.push(await this.trainStep(batch))
+          if (++this.step === steps) break
+        }
+      }
+      return this
+    }
+
+    async trainStep({ ids, labels }: Batch): Promise<number> {
+      const w = this.weights.tensors.w!
+      const words = ef
+        .oneHot(ids, 7)
+        .to('float32')
+        .mul(ef.bernoulli(0.8, [...ids.shape, 7], cpu).to('float32'))
+      const logits = words.sum(1).matmul(w)
+      const loss = logits
+        .softplus()
+        .sub(logits.mul(labels.to('float32')))
+        .mean()
+      loss.backward()
+      ef.noGrad(() => {
+        const { optimizer } = this
+        const velocity = optimizer.velocity ? optimizer.velocity.mul(0.9).add(w.grad!) : w.grad!.mul(1)
+        optimizer.velocity = ef.keep(velocity)
+        w.copy_(w.sub(velocity.mul(0.5 / ++optimizer.step)))
+      })
+      w.grad = null
+      return loss.item()
+    }
+
+    parts() {
+      return { model: this.weights, optimizer: this.optimizer, loader: this.loader }
+    }
+  }
+
+  it.each([1, 7, 10, 14])('after %i steps equals the unbroken one bit for bit', async (stop) => {
+    ef.manualSeed(11)
+    const unbroken = await new Run().trainTo(20)
+    expect(new Set(unbroken.losses).size).toBe(20)
+
+    ef.manualSeed(11)
+    const first = await new Run().trainTo(stop)
+    await saveCheckpoint(path, { ...first.parts(), step: first.step })
+    ef.manualSeed(12345)
+    const second = new Run()
+    second.step = (await loadCheckpoint(path, second.parts())).step
+    await second.trainTo(20)
+    expect([...first.losses, ...second.losses]).toEqual(unbroken.losses)
+    expect(await second.weights.tensors.w!.data()).toEqual(await unbroken.weights.tensors.w!.data())
   })
 })
 
