@@ -54,7 +54,7 @@ export class Tensor {
   /** Set by backward: the graph this tensor came from is gone, and which op and step that was. For the tape. */
   spent: { readonly why: string; readonly released: boolean } | null = null
 
-  readonly #reference: Reference
+  #reference: Reference
   #released: string | null = null
   #kept = false
 
@@ -170,6 +170,21 @@ export class Tensor {
   markKept(): void {
     this.#kept = true
     escapeScopes(this)
+  }
+
+  /**
+   * Moves the handle to `storage`, row by row from `offset`, and takes over one reference on it. Identity, place in
+   * the graph and `grad` stay. For parameters that change device, dtype or neighbours; users call `module.to`.
+   */
+  rehome(storage: Storage, offset = 0): void {
+    if (this.#released !== null) throw new ReleasedError(this.#released)
+    const next = new Reference(storage)
+    releaseWhenDropped(this, next)
+    this.#reference.release()
+    this.#reference = next
+    const self: { -readonly [K in 'offset' | 'strides']: this[K] } = this
+    self.offset = offset
+    self.strides = contiguousStrides(this.shape)
   }
 
   /** A fresh copy of the elements in row-major order; bool as 0 and 1 in a Uint8Array. */
