@@ -3,7 +3,7 @@
 // refers to further tensors, so any program that reads safetensors can open it.
 
 import type { DeviceName } from '../backend/types'
-import { ArgumentError, FormatError } from '../errors'
+import { ArgumentError, EvenfoldError, FormatError } from '../errors'
 import { getRandomState, type RandomState, setRandomState } from '../tensor/random'
 import type { Tensor } from '../tensor/tensor'
 import { openSafetensors, type SafetensorsReader } from './safetensors'
@@ -138,7 +138,8 @@ export async function loadCheckpoint(
   } catch (error) {
     given.clear()
     for (const restore of undo.reverse()) restore()
-    throw error
+    if (error instanceof EvenfoldError) throw error
+    throw new FormatError(`${file.name}: a stored state does not fit: ${String(error)}`, { cause: error })
   } finally {
     for (const loaded of tensors.values()) if (!given.has(loaded)) loaded.dispose()
   }
