@@ -4,7 +4,7 @@ import type { Program } from '../program'
 import type { View } from '../types'
 import { count } from './collapse'
 import { copy } from './copy'
-import { BLOCK, Evaluation } from './interpreter'
+import { Evaluation } from './interpreter'
 import { Writer } from './stream'
 
 /** See `Backend.elementwise`. */
@@ -28,10 +28,11 @@ export function elementwise(
   }
   const evaluation = new Evaluation(program, inputs, scalars, shape)
   const writers = outputs.map((v) => new Writer(v))
-  for (let done = 0; done < n; done += BLOCK) {
-    const size = Math.min(BLOCK, n - done)
+  const { block } = evaluation
+  for (let done = 0; done < n; done += block) {
+    const size = Math.min(block, n - done)
     evaluation.next(size)
     for (let k = 0; k < writers.length; k++)
-      writers[k].write(evaluation.block(k), size, evaluation.uniform(k))
+      writers[k].write(evaluation.position(k), size, evaluation.uniform(k))
   }
 }

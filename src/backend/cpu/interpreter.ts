@@ -8,11 +8,12 @@
 import type { BinaryKind, ScalarType, UnaryKind } from '../expr'
 import type { Instruction, Program } from '../program'
 import type { View } from '../types'
-import { Reader } from './stream'
+import { ArgumentError } from '../../errors'
+import { BLOCK, REGISTER_COUNT, REGISTERS } from './scratch'
 import { type BinaryLoop, binaryLoop, castLoop, type UnaryLoop, unaryLoop, where } from './steps'
+import { Reader } from './stream'
 
-/** Elements evaluated at a time; a register takes 8 KiB. */
-export const BLOCK = 1024
+const R = REGISTERS
 
 type Action =
   | { readonly run: 'const'; readonly value: number }
@@ -27,91 +28,90 @@ type Step = Action & { readonly to: number }
 
 interface Plan {
   readonly steps: readonly Step[]
-  readonly registers: number
+  /** Elements evaluated at a time: `BLOCK`, or fewer when there are many registers. */
+  readonly block: number
   /** Register of each output. */
   readonly outputs: readonly number[]
 }
 
 const plans = new Map<string, Plan>()
-/** Registers are shared by all calls: evaluation is synchronous and never nested. */
-const registers: Float64Array[] = []
-/** Mask of each register in the current evaluation: 0 for a uniform value, else -1 (see steps.ts). */
-const masks: number[] = []
+/** By register: 0 for a value that is the same for all elements, else 1 (see steps.ts). Evaluations never nest. */
+const strides: number[] = []
 
-/** The evaluation of a program over views of one shape, in row-major order, `BLOCK` elements or fewer at a time. */
+/** The evaluation of a program over views of one shape, in row-major order, a block at a time. */
 export class Evaluation {
+  /** The most elements to evaluate at a time. */
+  readonly block: number
   readonly #plan: Plan
   readonly #readers: (Reader | null)[]
   readonly #scalars: readonly number[]
 
-  /** `strides`, given with `shape`, replaces those of the inputs, to walk them in another order. */
+  /** `turned` replaces the strides of the inputs, to walk them with their axes in another order. */
   constructor(
     program: Program,
     inputs: readonly View[],
     scalars: readonly number[],
     shape: readonly number[],
-    strides: readonly (readonly number[])[] = inputs.map((v) => v.strides),
+    turned: readonly (readonly number[])[] = inputs.map((v) => v.strides),
   ) {
     this.#plan = planOf(program)
+    this.block = this.#plan.block
     this.#scalars = scalars
     this.#readers = new Array<Reader | null>(inputs.length).fill(null)
-    for (const i of program.usedInputs) this.#readers[i] = new Reader(inputs[i], shape, strides[i])
-    while (registers.length < this.#plan.registers) {
-      registers.push(new Float64Array(BLOCK))
-      masks.push(-1)
-    }
+    for (const i of program.usedInputs) this.#readers[i] = new Reader(inputs[i], shape, turned[i])
   }
 
   /** Evaluates the next n elements. The results stay valid until the next evaluation of any program. */
   next(n: number): void {
+    const { block } = this
     for (const step of this.#plan.steps) {
-      const out = registers[step.to]
-      let mask = 0
+      const o = step.to * block
+      let stride = 0
       switch (step.run) {
         case 'const':
-          out[0] = step.value
+          R[o] = step.value
           break
         case 'scalar':
-          out[0] = convert(this.#scalars[step.index], step.type)
+          R[o] = convert(this.#scalars[step.index], step.type)
           break
         case 'input': {
           const reader = this.#readers[step.index] as Reader
-          reader.read(out, n)
-          if (!reader.uniform) mask = -1
+          reader.read(o, n)
+          if (!reader.uniform) stride = 1
           break
         }
         case 'unary':
-          mask = masks[step.a]
-          step.loop(out, registers[step.a], mask === 0 ? 1 : n)
+          stride = strides[step.a]
+          step.loop(o, step.a * block, stride === 0 ? 1 : n)
           break
         case 'binary': {
           const { a, b } = step
-          mask = masks[a] | masks[b]
-          step.loop(out, registers[a], masks[a], registers[b], masks[b], mask === 0 ? 1 : n)
+          stride = strides[a] | strides[b]
+          step.loop(o, a * block, strides[a], b * block, strides[b], stride === 0 ? 1 : n)
           break
         }
         case 'where': {
           const { c, a, b } = step
-          mask = masks[c] | masks[a] | masks[b]
-          const size = mask === 0 ? 1 : n
-          where(out, registers[c], masks[c], registers[a], masks[a], registers[b], masks[b], size)
+          stride = strides[c] | strides[a] | strides[b]
+          const size = stride === 0 ? 1 : n
+          where(o, c * block, strides[c], a * block, strides[a], b * block, strides[b], size)
           break
         }
         default:
           step satisfies never
       }
-      masks[step.to] = mask
+      strides[step.to] = stride
     }
   }
 
-  /** The block that holds output k. */
-  block(k: number): Float64Array {
-    return registers[this.#plan.outputs[k]]
+  /** Where the values of output k are in the scratch memory. */
+  position(k: number): number {
+    return this.#plan.outputs[k] * this.block
   }
 
-  /** Whether output k has one value for all elements, held in element 0 of its block. */
+  /** Whether output k has one value for all elements, held in the first element of its register. */
   uniform(k: number): boolean {
-    return masks[this.#plan.outputs[k]] === 0
+    return strides[this.#plan.outputs[k]] === 0
   }
 }
 
@@ -161,7 +161,11 @@ function compile(program: Program): Plan {
     )
     steps.push({ ...action, to: register[i] })
   })
-  return { steps, registers: count, outputs: outputs.map((i) => register[i]) }
+  // Loops are unrolled by four, so a block is a multiple of four.
+  const block = Math.min(BLOCK, Math.floor((REGISTER_COUNT * BLOCK) / Math.max(1, count) / 4) * 4)
+  if (block === 0)
+    throw new ArgumentError(`program: ${count} values are alive at once, the cpu holds up to 16384`)
+  return { steps, block, outputs: outputs.map((i) => register[i]) }
 }
 
 function widens(from: ScalarType, to: ScalarType): boolean {

@@ -7,8 +7,11 @@
 import type { Program } from '../program'
 import type { ReduceKind, View } from '../types'
 import { collapse, count } from './collapse'
-import { BLOCK, Evaluation } from './interpreter'
+import { Evaluation } from './interpreter'
+import { BLOCK, REGISTERS, RESULTS } from './scratch'
 import { Reader, Writer } from './stream'
+
+const R = REGISTERS
 
 /** See `Backend.reduce`. */
 export function reduce(
@@ -25,7 +28,8 @@ export function reduce(
   if (outer === 0) return
   const writer = new Writer(output)
   if (inner === 0) {
-    writer.write(new Float64Array([kind === 'prod' ? 1 : 0]), outer, true)
+    R[RESULTS] = identity(kind)
+    writer.write(RESULTS, outer, true)
     return
   }
   const int = program.instructions[program.outputs[0]].type !== 'float'
@@ -64,32 +68,54 @@ function along(
   inner: number,
   writer: Writer,
 ): void {
-  const results = new Float64Array(Math.min(outer, BLOCK))
+  const results = new Results(writer)
   const total = outer * inner
-  let pending = 0
-  let row = identity(kind)
+  const start = identity(kind)
+  let row = start
   let left = inner
-  for (let done = 0; done < total; done += BLOCK) {
-    const size = Math.min(BLOCK, total - done)
+  for (let done = 0; done < total; done += evaluation.block) {
+    const size = Math.min(evaluation.block, total - done)
     evaluation.next(size)
-    const block = evaluation.block(0)
-    if (evaluation.uniform(0)) block.fill(block[0], 0, size)
-    for (let i = 0; i < size; ) {
-      const n = Math.min(left, size - i)
-      row = combine(kind, int, row, n === 1 ? block[i] : fold(kind, int, block, i, i + n))
+    const at = spread(evaluation, size)
+    for (let i = at; i < at + size; ) {
+      const n = Math.min(left, at + size - i)
+      row = combine(kind, int, row, n === 1 ? R[i] : fold(kind, int, i, i + n))
       i += n
       left -= n
       if (left > 0) continue
-      results[pending++] = row
-      row = identity(kind)
+      results.push(row)
+      row = start
       left = inner
-      if (pending === results.length) {
-        writer.write(results, pending, false)
-        pending = 0
-      }
     }
   }
-  if (pending > 0) writer.write(results, pending, false)
+  results.flush()
+}
+
+/** Position of the values of the program, one per element also where they are all the same. */
+function spread(evaluation: Evaluation, size: number): number {
+  const at = evaluation.position(0)
+  if (evaluation.uniform(0)) R.fill(R[at], at, at + size)
+  return at
+}
+
+/** Collects results and writes them a block at a time. */
+class Results {
+  readonly #writer: Writer
+  #pending = 0
+
+  constructor(writer: Writer) {
+    this.#writer = writer
+  }
+
+  push(value: number): void {
+    R[RESULTS + this.#pending++] = value
+    if (this.#pending === BLOCK) this.flush()
+  }
+
+  flush(): void {
+    this.#writer.write(RESULTS, this.#pending, false)
+    this.#pending = 0
+  }
 }
 
 function across(
@@ -103,22 +129,21 @@ function across(
   const sums = new Float64Array(outer).fill(identity(kind))
   const total = outer * inner
   let column = 0
-  for (let done = 0; done < total; done += BLOCK) {
-    const size = Math.min(BLOCK, total - done)
+  for (let done = 0; done < total; done += evaluation.block) {
+    const size = Math.min(evaluation.block, total - done)
     evaluation.next(size)
-    const block = evaluation.block(0)
-    if (evaluation.uniform(0)) block.fill(block[0], 0, size)
-    for (let i = 0; i < size; ) {
-      const n = Math.min(outer - column, size - i)
-      merge(kind, int, sums, column, block, i, n)
+    const at = spread(evaluation, size)
+    for (let i = at; i < at + size; ) {
+      const n = Math.min(outer - column, at + size - i)
+      merge(kind, int, sums, column, i, n)
       i += n
       column += n
       if (column === outer) column = 0
     }
   }
-  for (let done = 0; done < outer; done += BLOCK) {
-    writer.write(sums.subarray(done), Math.min(BLOCK, outer - done), false)
-  }
+  const results = new Results(writer)
+  for (let i = 0; i < outer; i++) results.push(sums[i])
+  results.flush()
 }
 
 function identity(kind: ReduceKind): number {
@@ -141,24 +166,24 @@ function combine(kind: ReduceKind, int: boolean, a: number, b: number): number {
   }
 }
 
-/** Reduces `x[begin .. end)`. */
-function fold(kind: ReduceKind, int: boolean, x: Float64Array, begin: number, end: number): number {
+/** Reduces `R[begin .. end)`. */
+function fold(kind: ReduceKind, int: boolean, begin: number, end: number): number {
   switch (kind) {
     case 'sum':
       // A block of int32 cannot leave the exact integers of a double.
-      return int ? foldSum(x, begin, end) | 0 : foldSum(x, begin, end)
+      return int ? foldSum(begin, end) | 0 : foldSum(begin, end)
     case 'prod':
-      return int ? foldProdInt(x, begin, end) : foldProd(x, begin, end)
+      return int ? foldProdInt(begin, end) : foldProd(begin, end)
     case 'max':
-      return foldMax(x, begin, end)
+      return foldMax(begin, end)
     case 'min':
-      return foldMin(x, begin, end)
+      return foldMin(begin, end)
     default:
       return kind satisfies never
   }
 }
 
-function foldSum(x: Float64Array, begin: number, end: number): number {
+function foldSum(begin: number, end: number): number {
   // Four sums, because each addition waits for the one before it.
   let a = 0
   let b = 0
@@ -166,93 +191,84 @@ function foldSum(x: Float64Array, begin: number, end: number): number {
   let d = 0
   let i = begin
   for (; i + 4 <= end; i += 4) {
-    a += x[i]
-    b += x[i + 1]
-    c += x[i + 2]
-    d += x[i + 3]
+    a += R[i]
+    b += R[i + 1]
+    c += R[i + 2]
+    d += R[i + 3]
   }
-  for (; i < end; i++) a += x[i]
+  for (; i < end; i++) a += R[i]
   return a + b + (c + d)
 }
-function foldProd(x: Float64Array, begin: number, end: number): number {
+function foldProd(begin: number, end: number): number {
   let a = 1
-  for (let i = begin; i < end; i++) a *= x[i]
+  for (let i = begin; i < end; i++) a *= R[i]
   return a
 }
-function foldProdInt(x: Float64Array, begin: number, end: number): number {
+function foldProdInt(begin: number, end: number): number {
   let a = 1
-  for (let i = begin; i < end; i++) a = Math.imul(a, x[i])
+  for (let i = begin; i < end; i++) a = Math.imul(a, R[i])
   return a
 }
-function foldMax(x: Float64Array, begin: number, end: number): number {
+// Once the best value is NaN, no comparison replaces it.
+function foldMax(begin: number, end: number): number {
   let a = -Infinity
   for (let i = begin; i < end; i++) {
-    const v = x[i]
+    const v = R[i]
     if (v > a || Number.isNaN(v)) a = v
-    // The largest so far being NaN, no comparison replaces it.
   }
   return a
 }
-function foldMin(x: Float64Array, begin: number, end: number): number {
+function foldMin(begin: number, end: number): number {
   let a = Infinity
   for (let i = begin; i < end; i++) {
-    const v = x[i]
+    const v = R[i]
     if (v < a || Number.isNaN(v)) a = v
   }
   return a
 }
 
-/** `sums[s + i] = combine(sums[s + i], x[o + i])` for i < n. */
-function merge(
-  kind: ReduceKind,
-  int: boolean,
-  sums: Float64Array,
-  s: number,
-  x: Float64Array,
-  o: number,
-  n: number,
-): void {
-  if (kind === 'sum' && !int) mergeSum(sums, s, x, o, n)
-  else for (let i = 0; i < n; i++) sums[s + i] = combine(kind, int, sums[s + i], x[o + i])
+/** `sums[s + i] = combine(sums[s + i], R[x + i])` for i < n. */
+function merge(kind: ReduceKind, int: boolean, sums: Float64Array, s: number, x: number, n: number): void {
+  if (kind === 'sum' && !int) mergeSum(sums, s, x, n)
+  else for (let i = 0; i < n; i++) sums[s + i] = combine(kind, int, sums[s + i], R[x + i])
 }
-function mergeSum(sums: Float64Array, s: number, x: Float64Array, o: number, n: number): void {
-  for (let i = 0; i < n; i++) sums[s + i] += x[o + i]
+function mergeSum(sums: Float64Array, s: number, x: number, n: number): void {
+  const end = s + n
+  for (; s + 4 <= end; s += 4, x += 4) {
+    sums[s] += R[x]
+    sums[s + 1] += R[x + 1]
+    sums[s + 2] += R[x + 2]
+    sums[s + 3] += R[x + 3]
+  }
+  for (; s < end; s++, x++) sums[s] += R[x]
 }
 
 /** See `Backend.argReduce`. */
 export function argReduce(kind: 'max' | 'min', input: View, output: View): void {
   const inner = input.shape[input.shape.length - 1]
-  const outer = count(output.shape)
-  const total = outer * inner
+  const total = count(output.shape) * inner
   if (total === 0) return
   const reader = new Reader(input)
-  const block = new Float64Array(Math.min(BLOCK, total))
-  const results = new Float64Array(Math.min(outer, BLOCK))
-  const writer = new Writer(output)
-  let pending = 0
+  const results = new Results(new Writer(output))
   let column = 0
   let best = 0
   let value = 0
   for (let done = 0; done < total; done += BLOCK) {
     const size = Math.min(BLOCK, total - done)
-    reader.read(block, size)
-    if (reader.uniform) block.fill(block[0], 0, size)
+    reader.read(0, size)
+    if (reader.uniform) R.fill(R[0], 0, size)
     for (let i = 0; i < size; i++) {
-      const v = block[i]
-      // The first NaN wins; once it leads, nothing beats it.
+      const v = R[i]
       const better = kind === 'max' ? v > value : v < value
+      // The first NaN wins; once it leads, nothing beats it.
       if (column === 0 || better || (Number.isNaN(v) && !Number.isNaN(value))) {
         best = column
         value = v
       }
       if (++column < inner) continue
       column = 0
-      results[pending++] = best
-      if (pending === results.length) {
-        writer.write(results, pending, false)
-        pending = 0
-      }
+      results.push(best)
     }
   }
-  if (pending > 0) writer.write(results, pending, false)
+  results.flush()
 }

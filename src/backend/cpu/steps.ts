@@ -1,18 +1,23 @@
-// One tight loop per expression kind, over float64 scratch blocks.
+// One tight loop per expression kind, over the registers of scratch.ts.
 //
-// An operand is a block and a mask: -1 reads element i, 0 reads element 0 whatever i is, which is how constants,
-// scalars and broadcast values take part without being spread over a block. Integers and booleans are held as
-// float64 too; integer results are brought back to int32 (`| 0`, `Math.imul`), so they wrap as int32 does.
+// An operand is the position of its register and a step: 1 reads element after element, 0 reads the first one
+// again and again, which is how constants, scalars and broadcast values take part without being spread over a
+// register. Integers and booleans are held as float64 too; integer results are brought back to int32 (`| 0`,
+// `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8 does not do.
 
-import { erf, floorMod, power, roundHalfEven } from './math'
 import type { BinaryKind, ScalarType, UnaryKind } from '../expr'
+import { erf, floorMod, power, roundHalfEven } from './math'
+import { REGISTERS } from './scratch'
 
-type Block = Float64Array
+const R = REGISTERS
 
-/** `out[i] = kind(a[i])` for i < n. */
-export type UnaryLoop = (out: Block, a: Block, n: number) => void
-/** `out[i] = kind(a[i & ma], b[i & mb])` for i < n. */
-export type BinaryLoop = (out: Block, a: Block, ma: number, b: Block, mb: number, n: number) => void
+/** `R[o + i] = kind(R[a + i])` for i < n. */
+export type UnaryLoop = (o: number, a: number, n: number) => void
+/**
+ * `R[o + i] = kind(R[a + i * sa], R[b + i * sb])` for i < n. It may go on to the next multiple of four, and writes a
+ * register while it still reads the operands, so only an operand with step 1 may be the result's register.
+ */
+export type BinaryLoop = (o: number, a: number, sa: number, b: number, sb: number, n: number) => void
 
 /** The loop of a unary kind on operands of the given type. */
 export function unaryLoop(kind: UnaryKind, type: ScalarType): UnaryLoop {
@@ -24,158 +29,201 @@ export function binaryLoop(kind: BinaryKind, type: ScalarType): BinaryLoop {
   return (type === 'int' ? BINARY_INT[kind] : undefined) ?? BINARY[kind]
 }
 
-function neg(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = -a[i]
+function neg(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = -R[a]
 }
-function negInt(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = -a[i] | 0
+function abs(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.abs(R[a])
 }
-function abs(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.abs(a[i])
+function sign(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.sign(R[a])
 }
-function absInt(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.abs(a[i]) | 0
+function exp(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.exp(R[a])
 }
-function sign(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.sign(a[i])
+function log(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.log(R[a])
 }
-function exp(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.exp(a[i])
+function log1p(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.log1p(R[a])
 }
-function log(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.log(a[i])
+function expm1(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.expm1(R[a])
 }
-function log1p(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.log1p(a[i])
+function sqrt(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.sqrt(R[a])
 }
-function expm1(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.expm1(a[i])
+function sin(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.sin(R[a])
 }
-function sqrt(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.sqrt(a[i])
+function cos(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.cos(R[a])
 }
-function sin(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.sin(a[i])
+function tanh(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.tanh(R[a])
 }
-function cos(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.cos(a[i])
+function sigmoid(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = 1 / (1 + Math.exp(-R[a]))
 }
-function tanh(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.tanh(a[i])
+function erfs(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = erf(R[a])
 }
-function sigmoid(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = 1 / (1 + Math.exp(-a[i]))
+function floor(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.floor(R[a])
 }
-function erfs(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = erf(a[i])
+function ceil(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.ceil(R[a])
 }
-function floor(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.floor(a[i])
+function round(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = roundHalfEven(R[a])
 }
-function ceil(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.ceil(a[i])
+function isNaNs(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Number.isNaN(R[a]) ? 1 : 0
 }
-function round(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = roundHalfEven(a[i])
+function not(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = R[a] === 0 ? 1 : 0
 }
-function isNaNs(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Number.isNaN(a[i]) ? 1 : 0
+function negInt(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = -R[a] | 0
 }
-function not(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i] === 0 ? 1 : 0
+function absInt(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = Math.abs(R[a]) | 0
 }
-
-function add(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] + b[i & mb]
-}
-function sub(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] - b[i & mb]
-}
-function mul(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] * b[i & mb]
-}
-function div(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] / b[i & mb]
-}
-function addInt(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = (a[i & ma] + b[i & mb]) | 0
-}
-function subInt(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = (a[i & ma] - b[i & mb]) | 0
-}
-function mulInt(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = Math.imul(a[i & ma], b[i & mb])
-}
-function pow(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  const e = b[0]
-  // The exponents that derivatives and norms are made of need no general power.
-  if (mb === 0 && e === 2) mul(out, a, ma, a, ma, n)
-  else if (mb === 0 && e === 1) for (let i = 0; i < n; i++) out[i] = a[i & ma]
-  else if (mb === 0 && e === -1) for (let i = 0; i < n; i++) out[i] = 1 / a[i & ma]
-  else for (let i = 0; i < n; i++) out[i] = power(a[i & ma], b[i & mb])
-}
-function mod(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = floorMod(a[i & ma], b[i & mb])
-}
-/** Integers have no NaN: the remainder by 0 is 0. */
-function modInt(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = floorMod(a[i & ma], b[i & mb]) | 0
-}
-function max(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) {
-    const x = a[i & ma]
-    const y = b[i & mb]
-    out[i] = x > y || Number.isNaN(x) ? x : y
-  }
-}
-function min(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) {
-    const x = a[i & ma]
-    const y = b[i & mb]
-    out[i] = x < y || Number.isNaN(x) ? x : y
-  }
-}
-function eq(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] === b[i & mb] ? 1 : 0
-}
-function lt(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] < b[i & mb] ? 1 : 0
-}
-function le(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] <= b[i & mb] ? 1 : 0
-}
-function and(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] !== 0 && b[i & mb] !== 0 ? 1 : 0
-}
-function or(out: Block, a: Block, ma: number, b: Block, mb: number, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i & ma] !== 0 || b[i & mb] !== 0 ? 1 : 0
-}
-
-/** `out[i] = c[i & mc] ? a[i & ma] : b[i & mb]` for i < n. */
-export function where(
-  out: Block,
-  c: Block,
-  mc: number,
-  a: Block,
-  ma: number,
-  b: Block,
-  mb: number,
-  n: number,
-): void {
-  for (let i = 0; i < n; i++) out[i] = c[i & mc] !== 0 ? a[i & ma] : b[i & mb]
-}
-
 /** Truncates toward zero; NaN and infinities give 0, values beyond int32 wrap. */
-function toInt(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i] | 0
+function toInt(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = R[a] | 0
 }
-function toBool(out: Block, a: Block, n: number): void {
-  for (let i = 0; i < n; i++) out[i] = a[i] !== 0 ? 1 : 0
+function toBool(o: number, a: number, n: number): void {
+  for (const end = o + n; o < end; o++, a++) R[o] = R[a] !== 0 ? 1 : 0
 }
 
 /** The loop of a cast; to float, values are held as they are already. */
 export function castLoop(type: 'int' | 'bool'): UnaryLoop {
   return type === 'int' ? toInt : toBool
+}
+
+function add(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o += 4, a += sa, b += sb) {
+    R[o] = R[a] + R[b]
+    a += sa
+    b += sb
+    R[o + 1] = R[a] + R[b]
+    a += sa
+    b += sb
+    R[o + 2] = R[a] + R[b]
+    a += sa
+    b += sb
+    R[o + 3] = R[a] + R[b]
+  }
+}
+function sub(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o += 4, a += sa, b += sb) {
+    R[o] = R[a] - R[b]
+    a += sa
+    b += sb
+    R[o + 1] = R[a] - R[b]
+    a += sa
+    b += sb
+    R[o + 2] = R[a] - R[b]
+    a += sa
+    b += sb
+    R[o + 3] = R[a] - R[b]
+  }
+}
+function mul(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o += 4, a += sa, b += sb) {
+    R[o] = R[a] * R[b]
+    a += sa
+    b += sb
+    R[o + 1] = R[a] * R[b]
+    a += sa
+    b += sb
+    R[o + 2] = R[a] * R[b]
+    a += sa
+    b += sb
+    R[o + 3] = R[a] * R[b]
+  }
+}
+function div(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o += 4, a += sa, b += sb) {
+    R[o] = R[a] / R[b]
+    a += sa
+    b += sb
+    R[o + 1] = R[a] / R[b]
+    a += sa
+    b += sb
+    R[o + 2] = R[a] / R[b]
+    a += sa
+    b += sb
+    R[o + 3] = R[a] / R[b]
+  }
+}
+function addInt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = (R[a] + R[b]) | 0
+}
+function subInt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = (R[a] - R[b]) | 0
+}
+function mulInt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Math.imul(R[a], R[b])
+}
+function pow(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  const e = R[b]
+  // The exponents that derivatives and norms are made of need no general power.
+  if (sb === 0 && e === 2) mul(o, a, sa, a, sa, n)
+  else if (sb === 0 && e === 1) for (const end = o + n; o < end; o++, a += sa) R[o] = R[a]
+  else if (sb === 0 && e === -1) for (const end = o + n; o < end; o++, a += sa) R[o] = 1 / R[a]
+  else for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = power(R[a], R[b])
+}
+function mod(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = floorMod(R[a], R[b])
+}
+/** Integers have no NaN: the remainder by 0 is 0. */
+function modInt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = floorMod(R[a], R[b]) | 0
+}
+function max(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) {
+    const x = R[a]
+    const y = R[b]
+    R[o] = x > y || Number.isNaN(x) ? x : y
+  }
+}
+function min(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) {
+    const x = R[a]
+    const y = R[b]
+    R[o] = x < y || Number.isNaN(x) ? x : y
+  }
+}
+function eq(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] === R[b] ? 1 : 0
+}
+function lt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] < R[b] ? 1 : 0
+}
+function le(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] <= R[b] ? 1 : 0
+}
+function and(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] !== 0 && R[b] !== 0 ? 1 : 0
+}
+function or(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
+  for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] !== 0 || R[b] !== 0 ? 1 : 0
+}
+
+/** `R[o + i] = R[c + i * sc] ? R[a + i * sa] : R[b + i * sb]` for i < n. */
+export function where(
+  o: number,
+  c: number,
+  sc: number,
+  a: number,
+  sa: number,
+  b: number,
+  sb: number,
+  n: number,
+): void {
+  for (const end = o + n; o < end; o++, c += sc, a += sa, b += sb) R[o] = R[c] !== 0 ? R[a] : R[b]
 }
 
 const UNARY: Record<UnaryKind, UnaryLoop> = {

@@ -1,4 +1,4 @@
-// Strided windows as streams: the next n elements, in row-major order, to or from a float64 scratch block.
+// Strided windows as streams: the next n elements, in row-major order, to or from the scratch memory.
 //
 // A stream collapses its own axes, whatever the other operands look like, so each tensor is walked in the longest
 // runs its layout allows. A stream holds a typed array: use it before the next allocation. The inner loops are written out per element type: V8 makes fast code for a loop only
@@ -7,6 +7,9 @@
 import type { HostArray, View } from '../types'
 import { arrayOf } from './buffer'
 import { collapse } from './collapse'
+import { REGISTERS } from './scratch'
+
+const R = REGISTERS
 
 /** Position in a strided window; `step` says how far the elements of the current run are apart. */
 class Cursor {
@@ -57,20 +60,20 @@ export class Reader {
     this.uniform = this.#cursor.step === 0 && this.#isSingle(shape, strides)
   }
 
-  /** Fills `to[0 .. n)` with the next n elements; of a uniform window only `to[0]`. */
-  read(to: Float64Array, n: number): void {
+  /** Puts the next n elements at `to` in the scratch memory; of a uniform window only one. */
+  read(to: number, n: number): void {
     const cursor = this.#cursor
     if (this.uniform) {
-      to[0] = this.#array[cursor.offset]
+      R[to] = this.#array[cursor.offset]
       return
     }
-    for (let done = 0; done < n; ) {
+    for (const end = to + n; to < end; ) {
       if (cursor.taken === cursor.inner) cursor.next()
-      const run = Math.min(n - done, cursor.inner - cursor.taken)
-      load(this.#array, cursor.offset, cursor.step, to, done, done + run)
+      const run = Math.min(end - to, cursor.inner - cursor.taken)
+      load(this.#array, cursor.offset, cursor.step, to, run)
       cursor.offset += run * cursor.step
       cursor.taken += run
-      done += run
+      to += run
     }
   }
 
@@ -89,140 +92,89 @@ export class Writer {
     this.#cursor = new Cursor(shape, strides, view.offset)
   }
 
-  /** Writes `from[0 .. n)`, converted to the element type; with `uniform`, n times `from[0]`. */
-  write(from: Float64Array, n: number, uniform: boolean): void {
+  /** Takes n elements at `from` in the scratch memory, or n times the first with `uniform`, converted to the dtype. */
+  write(from: number, n: number, uniform: boolean): void {
     const cursor = this.#cursor
-    for (let done = 0; done < n; ) {
+    for (const end = from + n; from < end; ) {
       if (cursor.taken === cursor.inner) cursor.next()
-      const run = Math.min(n - done, cursor.inner - cursor.taken)
-      if (uniform) fill(this.#array, cursor.offset, cursor.step, from[0], run)
-      else store(this.#array, cursor.offset, cursor.step, from, done, done + run)
+      const run = Math.min(end - from, cursor.inner - cursor.taken)
+      if (uniform) fill(this.#array, cursor.offset, cursor.step, R[end - n], run)
+      else store(this.#array, cursor.offset, cursor.step, from, run)
       cursor.offset += run * cursor.step
       cursor.taken += run
-      done += run
+      from += run
     }
   }
 }
 
-function load(
-  array: HostArray,
-  offset: number,
-  step: number,
-  to: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  if (step === 0) to.fill(array[offset], begin, end)
-  else if (array instanceof Float32Array) {
-    if (step === 1) loadF32Run(array, offset - begin, to, begin, end)
-    else loadF32(array, offset, step, to, begin, end)
-  } else if (array instanceof Float64Array) {
-    if (step === 1) loadF64Run(array, offset - begin, to, begin, end)
-    else loadF64(array, offset, step, to, begin, end)
-  } else if (array instanceof Int32Array) loadI32(array, offset, step, to, begin, end)
-  else loadU8(array, offset, step, to, begin, end)
+function load(a: HostArray, offset: number, step: number, to: number, n: number): void {
+  if (step === 0) R.fill(a[offset], to, to + n)
+  else if (a instanceof Float32Array) {
+    if (step === 1) loadF32Run(a, offset, to, n)
+    else loadF32(a, offset, step, to, n)
+  } else if (a instanceof Float64Array) loadF64(a, offset, step, to, n)
+  else if (a instanceof Int32Array) loadI32(a, offset, step, to, n)
+  else loadU8(a, offset, step, to, n)
 }
 
-function loadF32Run(a: Float32Array, shift: number, to: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++) to[i] = a[shift + i]
+/** Unrolled, like its counterpart below: nearly every element of a training run passes here. */
+function loadF32Run(a: Float32Array, o: number, to: number, n: number): void {
+  const end = to + n
+  for (; to + 4 <= end; to += 4, o += 4) {
+    R[to] = a[o]
+    R[to + 1] = a[o + 1]
+    R[to + 2] = a[o + 2]
+    R[to + 3] = a[o + 3]
+  }
+  for (; to < end; to++, o++) R[to] = a[o]
 }
-function loadF64Run(a: Float64Array, shift: number, to: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++) to[i] = a[shift + i]
+function loadF32(a: Float32Array, o: number, step: number, to: number, n: number): void {
+  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
 }
-function loadF32(
-  a: Float32Array,
-  o: number,
-  step: number,
-  to: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) to[i] = a[o]
+function loadF64(a: Float64Array, o: number, step: number, to: number, n: number): void {
+  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
 }
-function loadF64(
-  a: Float64Array,
-  o: number,
-  step: number,
-  to: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) to[i] = a[o]
+function loadI32(a: Int32Array, o: number, step: number, to: number, n: number): void {
+  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
 }
-function loadI32(a: Int32Array, o: number, step: number, to: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++, o += step) to[i] = a[o]
-}
-function loadU8(a: Uint8Array, o: number, step: number, to: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++, o += step) to[i] = a[o]
+function loadU8(a: Uint8Array, o: number, step: number, to: number, n: number): void {
+  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
 }
 
-function store(
-  array: HostArray,
-  offset: number,
-  step: number,
-  from: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  if (array instanceof Float32Array) {
-    if (step === 1) storeF32Run(array, offset - begin, from, begin, end)
-    else storeF32(array, offset, step, from, begin, end)
-  } else if (array instanceof Float64Array) {
-    if (step === 1) storeF64Run(array, offset - begin, from, begin, end)
-    else storeF64(array, offset, step, from, begin, end)
-  } else if (array instanceof Int32Array) storeI32(array, offset, step, from, begin, end)
-  else storeBool(array, offset, step, from, begin, end)
+function store(a: HostArray, offset: number, step: number, from: number, n: number): void {
+  if (a instanceof Float32Array) {
+    if (step === 1) storeF32Run(a, offset, from, n)
+    else storeF32(a, offset, step, from, n)
+  } else if (a instanceof Float64Array) storeF64(a, offset, step, from, n)
+  else if (a instanceof Int32Array) storeI32(a, offset, step, from, n)
+  else storeBool(a, offset, step, from, n)
 }
 
-function storeF32Run(a: Float32Array, shift: number, from: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++) a[shift + i] = from[i]
+function storeF32Run(a: Float32Array, o: number, from: number, n: number): void {
+  const end = from + n
+  for (; from + 4 <= end; from += 4, o += 4) {
+    a[o] = R[from]
+    a[o + 1] = R[from + 1]
+    a[o + 2] = R[from + 2]
+    a[o + 3] = R[from + 3]
+  }
+  for (; from < end; from++, o++) a[o] = R[from]
 }
-function storeF64Run(a: Float64Array, shift: number, from: Float64Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++) a[shift + i] = from[i]
+function storeF32(a: Float32Array, o: number, step: number, from: number, n: number): void {
+  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
 }
-function storeF32(
-  a: Float32Array,
-  o: number,
-  step: number,
-  from: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) a[o] = from[i]
+function storeF64(a: Float64Array, o: number, step: number, from: number, n: number): void {
+  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
 }
-function storeF64(
-  a: Float64Array,
-  o: number,
-  step: number,
-  from: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) a[o] = from[i]
+function storeI32(a: Int32Array, o: number, step: number, from: number, n: number): void {
+  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
 }
-function storeI32(
-  a: Int32Array,
-  o: number,
-  step: number,
-  from: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) a[o] = from[i]
-}
-function storeBool(
-  a: Uint8Array,
-  o: number,
-  step: number,
-  from: Float64Array,
-  begin: number,
-  end: number,
-): void {
-  for (let i = begin; i < end; i++, o += step) a[o] = from[i] !== 0 ? 1 : 0
+function storeBool(a: Uint8Array, o: number, step: number, from: number, n: number): void {
+  for (const end = from + n; from < end; from++, o += step) a[o] = R[from] !== 0 ? 1 : 0
 }
 
-function fill(array: HostArray, offset: number, step: number, value: number, n: number): void {
-  const v = array instanceof Uint8Array ? (value !== 0 ? 1 : 0) : value
-  if (step === 1) array.fill(v, offset, offset + n)
-  else for (let i = 0, o = offset; i < n; i++, o += step) array[o] = v
+function fill(a: HostArray, offset: number, step: number, value: number, n: number): void {
+  const v = a instanceof Uint8Array ? (value !== 0 ? 1 : 0) : value
+  if (step === 1) a.fill(v, offset, offset + n)
+  else for (let i = 0, o = offset; i < n; i++, o += step) a[o] = v
 }
