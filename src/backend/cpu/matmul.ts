@@ -6,13 +6,11 @@
 // over a stretch of K short enough for its panels to stay in the first-level cache. Thin products, where
 // packing would cost more than it saves, are computed directly.
 
-import type { HostArray, View } from '../types'
+import type { View } from '../types'
 import { arrayOf } from './buffer'
 import { walk } from './collapse'
 import { type Matrix, thin, transposed } from './thin'
-import { BEGIN_A, BEGIN_B, BEGIN_C, SIZE_A, SIZE_B, SIZE_C, TILE, tile, WORK } from './tile'
-
-const W = WORK
+import { BEGIN_A, BEGIN_B, BEGIN_C, clear, pack, SIZE_A, SIZE_B, SIZE_C, TILE, tile, unload } from './tile'
 
 /** K is summed in stretches of this many, so that a panel takes 12 KiB. */
 const STRETCH = 384
@@ -98,6 +96,7 @@ function packed(
     const width = roundUp(columns)
     for (let i0 = 0; i0 < m; i0 += rowsAtOnce) {
       const rows = Math.min(rowsAtOnce, m - i0)
+      clear(roundUp(rows) * width)
       for (let k0 = 0; k0 < k; k0 += depthAtOnce) {
         const depth = Math.min(depthAtOnce, k - k0)
         // All the rows share a packed B, if it holds the whole of K.
@@ -105,7 +104,7 @@ function packed(
           pack(BEGIN_B, b.data, b.offset + k0 * b.row + j0 * b.column, b.column, b.row, columns, depth)
         }
         pack(BEGIN_A, a.data, a.offset + i0 * a.row + k0 * a.column, a.row, a.column, rows, depth)
-        tiles(roundUp(rows), width, depth, k0 > 0)
+        tiles(roundUp(rows), width, depth)
       }
       const corner = out.offset + i0 * out.row + j0 * out.column
       for (let i = 0; i < rows; i++) {
@@ -115,15 +114,14 @@ function packed(
   }
 }
 
-/** Multiplies what is packed, into the sums. */
-function tiles(height: number, width: number, depth: number, add: boolean): void {
+/** Multiplies what is packed, onto the sums. */
+function tiles(height: number, width: number, depth: number): void {
   for (let p = 0; p < depth; p += STRETCH) {
     const stretch = Math.min(STRETCH, depth - p)
-    const further = add || p > 0
     for (let j = 0; j < width; j += TILE) {
       const panel = BEGIN_B + j * depth + p * TILE
       for (let i = 0; i < height; i += TILE) {
-        tile(BEGIN_A + i * depth + p * TILE, panel, stretch, BEGIN_C + i * width + j, width, further)
+        tile(BEGIN_A + i * depth + p * TILE, panel, stretch, BEGIN_C + i * width + j, width)
       }
     }
   }
@@ -136,48 +134,4 @@ function roundUp(n: number): number {
 /** The largest multiple of the tile that is not above n. */
 function tilesIn(n: number): number {
   return Math.floor(n / TILE) * TILE
-}
-
-/**
- * Packs `lines` lines of length k (rows of A, columns of B) in panels of four: the four elements at each p side by
- * side. Missing lines of the last panel are zero. `line` and `step` are the strides from line to line and along it.
- */
-function pack(
-  to: number,
-  x: HostArray,
-  offset: number,
-  line: number,
-  step: number,
-  lines: number,
-  k: number,
-): void {
-  let i = 0
-  for (; i + TILE <= lines; i += TILE) {
-    let o0 = offset + i * line
-    let o1 = o0 + line
-    let o2 = o1 + line
-    let o3 = o2 + line
-    for (const end = to + TILE * k; to < end; to += TILE) {
-      W[to] = x[o0]
-      W[to + 1] = x[o1]
-      W[to + 2] = x[o2]
-      W[to + 3] = x[o3]
-      o0 += step
-      o1 += step
-      o2 += step
-      o3 += step
-    }
-  }
-  if (i === lines) return
-  W.fill(0, to, to + TILE * k)
-  for (let r = to; i < lines; i++, r++) {
-    for (let p = 0, o = offset + i * line; p < k; p++, o += step) W[r + p * TILE] = x[o]
-  }
-}
-
-/** Stores (or adds) n sums as a row of the output. */
-function unload(from: number, out: HostArray, o: number, step: number, n: number, accumulate: boolean): void {
-  const end = from + n
-  if (accumulate) for (; from < end; from++, o += step) out[o] += W[from]
-  else for (; from < end; from++, o += step) out[o] = W[from]
 }

@@ -7,9 +7,8 @@
 import type { HostArray, View } from '../types'
 import { arrayOf } from './buffer'
 import { collapse } from './collapse'
+import { fill, load, store } from './moves'
 import { REGISTERS } from './scratch'
-
-const R = REGISTERS
 
 /** Position in a strided window; `step` says how far the elements of the current run are apart. */
 class Cursor {
@@ -64,7 +63,7 @@ export class Reader {
   read(to: number, n: number): void {
     const cursor = this.#cursor
     if (this.uniform) {
-      R[to] = this.#array[cursor.offset]
+      REGISTERS[to] = this.#array[cursor.offset]
       return
     }
     for (const end = to + n; to < end; ) {
@@ -98,83 +97,11 @@ export class Writer {
     for (const end = from + n; from < end; ) {
       if (cursor.taken === cursor.inner) cursor.next()
       const run = Math.min(end - from, cursor.inner - cursor.taken)
-      if (uniform) fill(this.#array, cursor.offset, cursor.step, R[end - n], run)
+      if (uniform) fill(this.#array, cursor.offset, cursor.step, REGISTERS[end - n], run)
       else store(this.#array, cursor.offset, cursor.step, from, run)
       cursor.offset += run * cursor.step
       cursor.taken += run
       from += run
     }
   }
-}
-
-function load(a: HostArray, offset: number, step: number, to: number, n: number): void {
-  if (step === 0) R.fill(a[offset], to, to + n)
-  else if (a instanceof Float32Array) {
-    if (step === 1) loadF32Run(a, offset, to, n)
-    else loadF32(a, offset, step, to, n)
-  } else if (a instanceof Float64Array) loadF64(a, offset, step, to, n)
-  else if (a instanceof Int32Array) loadI32(a, offset, step, to, n)
-  else loadU8(a, offset, step, to, n)
-}
-
-/** Unrolled, like its counterpart below: nearly every element of a training run passes here. */
-function loadF32Run(a: Float32Array, o: number, to: number, n: number): void {
-  const end = to + n
-  for (; to + 4 <= end; to += 4, o += 4) {
-    R[to] = a[o]
-    R[to + 1] = a[o + 1]
-    R[to + 2] = a[o + 2]
-    R[to + 3] = a[o + 3]
-  }
-  for (; to < end; to++, o++) R[to] = a[o]
-}
-function loadF32(a: Float32Array, o: number, step: number, to: number, n: number): void {
-  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
-}
-function loadF64(a: Float64Array, o: number, step: number, to: number, n: number): void {
-  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
-}
-function loadI32(a: Int32Array, o: number, step: number, to: number, n: number): void {
-  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
-}
-function loadU8(a: Uint8Array, o: number, step: number, to: number, n: number): void {
-  for (const end = to + n; to < end; to++, o += step) R[to] = a[o]
-}
-
-function store(a: HostArray, offset: number, step: number, from: number, n: number): void {
-  if (a instanceof Float32Array) {
-    if (step === 1) storeF32Run(a, offset, from, n)
-    else storeF32(a, offset, step, from, n)
-  } else if (a instanceof Float64Array) storeF64(a, offset, step, from, n)
-  else if (a instanceof Int32Array) storeI32(a, offset, step, from, n)
-  else storeBool(a, offset, step, from, n)
-}
-
-function storeF32Run(a: Float32Array, o: number, from: number, n: number): void {
-  const end = from + n
-  for (; from + 4 <= end; from += 4, o += 4) {
-    a[o] = R[from]
-    a[o + 1] = R[from + 1]
-    a[o + 2] = R[from + 2]
-    a[o + 3] = R[from + 3]
-  }
-  for (; from < end; from++, o++) a[o] = R[from]
-}
-function storeF32(a: Float32Array, o: number, step: number, from: number, n: number): void {
-  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
-}
-function storeF64(a: Float64Array, o: number, step: number, from: number, n: number): void {
-  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
-}
-function storeI32(a: Int32Array, o: number, step: number, from: number, n: number): void {
-  for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
-}
-function storeBool(a: Uint8Array, o: number, step: number, from: number, n: number): void {
-  for (const end = from + n; from < end; from++, o += step) a[o] = R[from] !== 0 ? 1 : 0
-}
-
-function fill(a: HostArray, offset: number, step: number, value: number, n: number): void {
-  const v = a instanceof Uint8Array ? (value !== 0 ? 1 : 0) : value
-  if (step === 1) a.fill(v, offset, offset + n)
-  else for (let i = 0, o = offset; i < n; i++, o += step) a[o] = v
 }
