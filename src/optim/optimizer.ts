@@ -1,0 +1,209 @@
+// What all optimizers share: parameter groups, state on the device, saving, and the guard against bad steps.
+//
+// Nothing here reads a value back. Each step reduces all gradients to one cell that is NaN if any of them is not
+// finite; the update kernels look at it and leave weights and state alone, and the number of the first such step
+// stays in a second cell until someone asks. So a NaN never reaches the weights, and no step waits for the GPU.
+
+import { type Expr, input, scalar } from '../backend/expr'
+import { Program } from '../backend/program'
+import { ArgumentError, DeviceError, FormatError } from '../errors'
+import { zeros } from '../tensor/create'
+import { fillStorage } from '../tensor/ops/views'
+import { escapeScopes, noGrad } from '../tensor/scope'
+import { formatShape } from '../tensor/shape'
+import { Tensor } from '../tensor/tensor'
+
+/** Parameters with options of their own. */
+export type ParameterGroup<Options> = { params: Iterable<Tensor> } & Partial<Options>
+
+/** A group as the optimizer holds it; schedulers change `lr`. */
+export type Group<Options> = { params: Tensor[] } & Options
+
+/** Everything needed to go on: options per group, counters, and the tensors by `<parameter index>.<name>`. */
+export interface OptimizerState {
+  groups: Record<string, number | boolean>[]
+  steps: number[]
+  stepCount: number
+  tensors: Record<string, Tensor>
+}
+
+const POISON = new Program([input(0).mul(0)], 1)
+const FIRST_BAD = new Program([input(0).isNaN().and(input(1).eq(0)).where(scalar(0), input(1))], 2, 1)
+const IDENTITY = new Program([input(0)], 1)
+
+/** `bad` is NaN after a non-finite gradient: keep the old value then. */
+export function unless(bad: Expr, value: Expr, old: Expr): Expr {
+  return bad.isNaN().where(old, value)
+}
+
+export abstract class Optimizer<Options extends { lr: number }> {
+  readonly groups: Group<Options>[] = []
+  readonly #state = new Map<Tensor, { step: number; tensors: Record<string, Tensor> }>()
+  #stepCount = 0
+  /** Number of the first step with a non-finite gradient, 0 if none; on the device. */
+  #firstBad: Tensor | null = null
+
+  constructor(params: Iterable<Tensor> | Iterable<ParameterGroup<Options>>, defaults: Options) {
+    const list = [...(params as Iterable<Tensor | ParameterGroup<Options>>)]
+    if (list.length === 0) throw new ArgumentError(`${new.target.name}: got no parameters; pass model.parameters()`)
+    const groups = list[0] instanceof Tensor ? [{ params: list as Tensor[] }] : (list as ParameterGroup<Options>[])
+    const seen = new Set<Tensor>()
+    for (const group of groups) {
+      const tensors = [...group.params]
+      for (const p of tensors) {
+        if (!(p instanceof Tensor) || !p.isLeaf) throw new ArgumentError(`${new.target.name}: parameters must be leaf tensors`)
+        if (seen.has(p)) throw new ArgumentError(`${new.target.name}: a parameter appears in two groups or twice in one`)
+        seen.add(p)
+      }
+      const given = Object.fromEntries(Object.entries(group).filter(([, v]) => v !== undefined))
+      this.groups.push({ ...defaults, ...given, params: tensors } as Group<Options>)
+    }
+    for (const group of this.groups) this.check(group)
+  }
+
+  /** Refuses options outside their range. */
+  protected abstract check(group: Group<Options>): void
+
+  /** Names of the state tensors this group keeps per parameter; they start at zero. */
+  protected abstract stateNames(group: Group<Options>): readonly string[]
+
+  /** The in-place update: outputs are the new parameter and the new state tensors, in order. */
+  protected abstract update(group: Group<Options>, step: number): { program: Program; scalars: readonly number[] }
+
+  /** How many times `step` has been called. */
+  get stepCount(): number {
+    return this.#stepCount
+  }
+
+  /**
+   * Updates every parameter that has a gradient. If any gradient of the step is NaN or infinite, nothing changes and
+   * the step is remembered: see `firstBadStep`.
+   */
+  step(): void {
+    noGrad(() => {
+      this.#stepCount++
+      const ready = this.groups.map((group) => ({ group, params: group.params.filter((p) => p.grad) }))
+      const params = ready.flatMap((r) => r.params)
+      if (params.length === 0) return
+      const bad = this.#guard(params)
+      for (const { group, params: list } of ready) {
+        const names = this.stateNames(group)
+        for (const p of list) {
+          const state = this.#stateOf(p, names)
+          state.step++
+          const { program, scalars } = this.update(group, state.step)
+          const held = names.map((name) => state.tensors[name])
+          const wide = bad.expand(p.shape)
+          const views = [p, p.grad as Tensor, wide, ...held].map((t) => t.view())
+          if (p.size > 0) p.backend.elementwise(program, views, scalars, [p, ...held].map((t) => t.view()))
+          p.storage.version++
+        }
+      }
+    })
+  }
+
+  /** Drops the gradients, so that the next backward starts from none. */
+  zeroGrad(): void {
+    for (const group of this.groups) {
+      for (const p of group.params) {
+        if (p.grad && !p.grad.isKept) p.grad.dispose('a gradient used after zeroGrad(); use keep(p.grad) to hold it')
+        p.grad = null
+      }
+    }
+  }
+
+  /** The number of the first `step` that was skipped because a gradient was not finite, or null. Reads the device. */
+  async firstBadStep(): Promise<number | null> {
+    const step = this.#firstBad ? await this.#firstBad.item() : 0
+    return step === 0 ? null : step
+  }
+
+  /** Forgets a bad step, to go on after one. */
+  clearBadStep(): void {
+    if (this.#firstBad) fillStorage(this.#firstBad, 0)
+  }
+
+  #guard(params: readonly Tensor[]): Tensor {
+    const { backend } = params[0]
+    const partial = Tensor.allocate(backend, 'float32', [params.length])
+    params.forEach((p, i) => {
+      if (p.backend !== backend) throw new DeviceError('step: parameters are on different devices; move the model to one with to()')
+      const slot = { ...partial.view(), offset: i, shape: [], strides: [] }
+      backend.reduce('sum', POISON, [(p.grad as Tensor).view()], [], slot)
+    })
+    const bad = Tensor.allocate(backend, 'float32', [])
+    backend.reduce('sum', IDENTITY, [partial.view()], [], bad.view())
+    if (this.#firstBad?.backend !== backend) this.#firstBad = escapeScopes(zeros([], { device: backend.name }))
+    const cell = this.#firstBad.view()
+    backend.elementwise(FIRST_BAD, [bad.view(), cell], [this.#stepCount], [cell])
+    return bad
+  }
+
+  #stateOf(p: Tensor, names: readonly string[]): { step: number; tensors: Record<string, Tensor> } {
+    let state = this.#state.get(p)
+    if (!state) {
+      const tensors: Record<string, Tensor> = {}
+      for (const name of names) tensors[name] = escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
+      state = { step: 0, tensors }
+      this.#state.set(p, state)
+    }
+    return state
+  }
+
+  #allParams(): Tensor[] {
+    return this.groups.flatMap((g) => g.params)
+  }
+
+  /** Options, counters and state tensors (the live ones, not copies), by the parameters' order. */
+  stateDict(): OptimizerState {
+    const tensors: Record<string, Tensor> = {}
+    const steps = this.#allParams().map((p, i) => {
+      const state = this.#state.get(p)
+      for (const [name, t] of Object.entries(state?.tensors ?? {})) tensors[`${i}.${name}`] = t
+      return state?.step ?? 0
+    })
+    const groups = this.groups.map(({ params: _, ...options }) => options as unknown as Record<string, number | boolean>)
+    return { groups, steps, stepCount: this.#stepCount, tensors }
+  }
+
+  /**
+   * Continues from a saved state; nothing changes if it does not fit.
+   * @throws FormatError for other groups, parameters or shapes.
+   */
+  loadStateDict(saved: OptimizerState): void {
+    const params = this.#allParams()
+    const problems: string[] = []
+    if (saved.groups.length !== this.groups.length) problems.push(`${saved.groups.length} groups, expected ${this.groups.length}`)
+    if (saved.steps.length !== params.length) problems.push(`${saved.steps.length} parameters, expected ${params.length}`)
+    for (const [key, t] of Object.entries(saved.tensors)) {
+      const p = params[Number(key.split('.')[0])]
+      if (!p) problems.push(`'${key}' belongs to no parameter`)
+      else if (formatShape(p.shape) !== formatShape(t.shape)) problems.push(`'${key}' has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`)
+    }
+    if (problems.length > 0) throw new FormatError(`optimizer state does not fit: ${problems.join('; ')}`)
+    noGrad(() => {
+      this.groups.forEach((group, i) => Object.assign(group, saved.groups[i]))
+      this.#stepCount = saved.stepCount
+      params.forEach((p, i) => {
+        const names = Object.keys(saved.tensors).filter((k) => k.startsWith(`${i}.`)).map((k) => k.slice(k.indexOf('.') + 1))
+        const state = this.#stateOf(p, names)
+        state.step = saved.steps[i]
+        for (const name of names) {
+          const source = saved.tensors[`${i}.${name}`]
+          state.tensors[name].copy_(source.device === p.device ? source : source.to(p.device))
+        }
+      })
+    })
+  }
+}
+
+/** Shared range checks. */
+export function checkRange(name: string, option: string, value: number, ok: boolean, expected: string): void {
+  if (!ok || Number.isNaN(value)) throw new ArgumentError(`${name}: ${option} is ${value}; expected ${expected}`)
+}
+
+/** Leaves of an update expression: parameter, gradient, guard, then state. */
+export function updateInputs(states: number): { p: Expr; g: Expr; bad: Expr; state: Expr[] } {
+  return { p: input(0), g: input(1), bad: input(2), state: Array.from({ length: states }, (_, i) => input(3 + i)) }
+}
+
