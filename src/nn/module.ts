@@ -101,12 +101,13 @@ export abstract class Module {
    * Calls `hook(module, args, output)` after every forward; what it returns, unless undefined, replaces the output.
    * Returns a function that removes the hook.
    */
-  registerForwardHook(
+  registerForwardHook<M extends Module>(
+    this: M,
     hook: (
-      module: this,
-      args: Parameters<this['forward']>,
-      output: ReturnType<this['forward']>,
-    ) => ReturnType<this['forward']> | undefined,
+      module: M,
+      args: Parameters<M['forward']>,
+      output: ReturnType<M['forward']>,
+    ) => ReturnType<M['forward']> | undefined,
   ): () => void {
     if (this.forward !== this.#forward) {
       throw new ArgumentError(

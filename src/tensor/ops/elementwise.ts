@@ -116,8 +116,10 @@ export const isFinite = unary('isFinite', (x) => x.asFloat().sub(x.asFloat()).is
 export const relu = unary('relu', (x) => x.le(0).where(0, x))
 /** x sigmoid(x), the swish of Ramachandran et al. 2017. */
 export const silu = unary('silu', (x) => x.asFloat().mul(x.sigmoid()))
-/** log(1 + exp(x)), in a form that overflows nowhere. */
-export const softplus = unary('softplus', (x) => x.asFloat().max(0).add(x.asFloat().abs().neg().exp().log1p()))
+/** log(1 + exp(x)), in a form that overflows nowhere; x itself above 20, as in torch. */
+export const softplus = unary('softplus', (x) =>
+  x.gt(20).where(x.asFloat(), x.asFloat().max(0).add(x.asFloat().abs().neg().exp().log1p())),
+)
 /** log(sigmoid(x)). */
 export const logSigmoid = unary('logSigmoid', (x) => x.asFloat().min(0).sub(x.asFloat().abs().neg().exp().log1p()))
 
