@@ -1,0 +1,115 @@
+// What `train` takes and gives.
+
+import type { Batch } from '../data/batches'
+import type { DataLoader } from '../data/loader'
+import type { CheckpointPart, CheckpointPosition } from '../io/checkpoint'
+import type { Module } from '../nn/module'
+import type { Optimizer } from '../optim/optimizer'
+import type { Tensor } from '../tensor/tensor'
+
+/** Batches of one epoch per iteration, with a position that can be stored. `DataLoader` is one. */
+export interface TrainLoader extends AsyncIterable<unknown>, CheckpointPosition {
+  /** Batches an epoch. */
+  readonly length: number
+}
+
+/** What `loss` gets: tensors on the model's device for a `DataLoader`, else what the loader yields. */
+export type BatchOf<L extends TrainLoader> = L extends DataLoader
+  ? Batch
+  : L extends AsyncIterable<infer B>
+    ? B
+    : never
+
+/** Called `step()` once after each optimizer step, as PyTorch's schedulers that count steps. */
+export interface Scheduler extends CheckpointPart {
+  step(): void
+}
+
+export interface CheckpointOptions {
+  /** The file with everything a resumed run needs; replaced as a whole each time. */
+  path: string
+  /** Steps between two saves; default one epoch. The last step and an interruption are always saved. */
+  every?: number
+  /** A second file: the weights that were best by `monitor`. */
+  best?: string
+  /** More for both files, e.g. `{ vocabulary: vocabulary.toJSON() }`; the key `train` is taken. */
+  extra?: Readonly<Record<string, unknown>>
+}
+
+export interface MonitorOptions {
+  /** A key of what `evaluate` returns. */
+  metric: string
+  /** Which is better; default 'max'. */
+  mode?: 'min' | 'max'
+  /** Stop after this many evaluations without a better value. Default: never. */
+  patience?: number
+}
+
+export interface TrainOptions<L extends TrainLoader = DataLoader> {
+  /** Put into training mode at the start. */
+  model: Module
+  optimizer: Optimizer<{ lr: number }>
+  scheduler?: Scheduler
+  loader: L
+  /**
+   * The loss of a batch, one element; synchronous. What else it makes is released after the step unless
+   * `ef.keep`-ed.
+   */
+  loss: (batch: BatchOf<L>) => Tensor
+  /** Stop after this many passes over the loader; give this or `maxSteps`, or both: the first reached counts. */
+  epochs?: number
+  /** Stop after this many steps, those before a resumed checkpoint included. */
+  maxSteps?: number
+  /** Scale gradients to at most this norm. Default: no clipping. */
+  clipNorm?: number
+  /** Called in evaluation mode under noGrad, after every `evaluateEvery` steps and the last one. */
+  evaluate?: () => Promise<Record<string, number>>
+  /** Default: one epoch. */
+  evaluateEvery?: number
+  monitor?: MonitorOptions
+  checkpoint?: CheckpointOptions
+  /**
+   * A JSONL file to append to: a line a step (step, epoch, loss, lr, gradNorm, examples) and one an evaluation
+   * (step, metrics, seconds). A run that was killed leaves steps after its checkpoint; the resumed run writes them anew.
+   */
+  log?: string
+  /** True: go on from `checkpoint.path` if that file exists. A path: go on from that file. Default false. */
+  resume?: boolean | string
+  onProgress?: (progress: Progress) => void
+  /** Ends training after the current step, as Ctrl-C does. */
+  signal?: AbortSignal
+}
+
+export interface Progress {
+  /** Steps done. */
+  step: number
+  /** Steps of the whole training. */
+  total: number
+  /** From 0. */
+  epoch: number
+  /** Mean of the recent losses (about the last 50). */
+  loss: number
+  /** Training speed of this run, without evaluations. */
+  examplesPerSecond: number
+  /** Estimate for the rest of the training, evaluations included. */
+  secondsLeft: number
+  /** The latest evaluation. */
+  metrics: Readonly<Record<string, number>> | null
+}
+
+export interface TrainResult {
+  /** Steps done, those before a resumed checkpoint included. */
+  step: number
+  /** True after Ctrl-C or the signal; the checkpoint holds the last step. */
+  interrupted: boolean
+  /** True if `patience` ran out. */
+  stoppedEarly: boolean
+  /** Mean of the recent losses. */
+  loss: number
+  /** The latest evaluation. */
+  metrics: Readonly<Record<string, number>> | null
+  /** The best value of the monitored metric. */
+  best: { step: number; value: number } | null
+  /** Time of training and evaluation, that before a resumed checkpoint included. */
+  seconds: number
+}
