@@ -1,8 +1,8 @@
 // gradcheck: analytic derivatives against central differences, in float64.
 
 import { ArgumentError, DTypeError, GraphError } from '../errors'
-import { tensor } from '../tensor/create'
-import { mul } from '../tensor/ops/elementwise'
+import { tensor, zerosLike } from '../tensor/create'
+import { add, mul } from '../tensor/ops/elementwise'
 import { sum } from '../tensor/ops/reduce'
 import { detach } from '../tensor/ops/views'
 import { enableGrad, noGrad, tidy } from '../tensor/scope'
@@ -34,7 +34,7 @@ function project(outputs: readonly Tensor[]): Tensor {
   for (const y of outputs) {
     const w = tensor(weights(y.size), { shape: y.shape, device: y.device })
     const part = sum(mul(y, w))
-    total = total ? total.add(part) : part
+    total = total ? add(total, part) : part
   }
   if (!total) throw new GraphError('gradcheck: the function returned no float64 tensor')
   return total
@@ -65,7 +65,7 @@ export async function gradcheck(fn: Fn, inputs: readonly Tensor[], { eps = 1e-6,
   const value = (replaced: number, data: Float64Array): number =>
     noGrad(() => {
       const args = inputs.map((t, i) => (i === replaced ? tensor(data, { shape: t.shape, device: t.device }) : leafOf(t, false)))
-      return project(outputsOf(fn(...args)).map((y) => y)).dataSync()?.[0] as number
+      return project(outputsOf(fn(...args))).dataSync()?.[0] as number
     })
   for (const [k, i] of checked.entries()) {
     const data = valuesOf(inputs[i])
@@ -88,17 +88,34 @@ export async function gradcheck(fn: Fn, inputs: readonly Tensor[], { eps = 1e-6,
   return true
 }
 
-/** `gradcheck` of the gradient itself: second derivatives, through `createGraph`. */
+/**
+ * `gradcheck` of the gradient itself, through `createGraph`: second derivatives with respect to the inputs, and the
+ * derivative with respect to the gradients that come in.
+ */
 export async function gradgradcheck(fn: Fn, inputs: readonly Tensor[], options: GradcheckOptions = {}): Promise<true> {
-  const first = (...xs: Tensor[]): Tensor[] =>
+  const count = inputs.length
+  const seeds = noGrad(() =>
+    outputsOf(fn(...inputs)).map((y) => tensor(weights(y.size), { shape: y.shape, device: y.device, requiresGrad: true })),
+  )
+  const first = (...all: Tensor[]): Tensor[] =>
     enableGrad(() => {
-      const leaves = xs.map((x, i) => (inputs[i].requiresGrad && !x.requiresGrad ? leafOf(x, true) : x))
-      const wanted = leaves.filter((t) => t.requiresGrad)
-      const total = project(outputsOf(fn(...leaves)))
-      if (!total.requiresGrad) throw new GraphError('gradgradcheck: the function does not depend on its inputs')
-      return gradients([total], wanted, { createGraph: true }).filter((g): g is Tensor => g !== null)
+      const leaves = all.map((x, i) => (i < count && inputs[i].requiresGrad && !x.requiresGrad ? leafOf(x, true) : x))
+      const wanted = leaves.slice(0, count).filter((t) => t.requiresGrad)
+      const outputs = outputsOf(fn(...leaves.slice(0, count)))
+      const reached = [...outputs.keys()].filter((k) => outputs[k].requiresGrad)
+      const found = gradients(
+        reached.map((k) => outputs[k]),
+        wanted,
+        { gradOutputs: reached.map((k) => leaves[count + k]), createGraph: true },
+      )
+      // No gradient at all, as of sign, is a constant 0.
+      return found.map((g, i) => g ?? zerosLike(wanted[i]))
     })
-  return gradcheck(first, inputs, options)
+  try {
+    return await gradcheck(first, [...inputs, ...seeds], options)
+  } finally {
+    for (const t of seeds) t.dispose()
+  }
 }
 
 function leafOf(t: Tensor, requiresGrad: boolean): Tensor {

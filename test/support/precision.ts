@@ -1,0 +1,26 @@
+// Where and how precisely ops are compared: the tolerance is per tensor, max|a - b| <= relative max|expected| + absolute.
+import type { TestDevice } from './devices'
+
+export interface Precision extends TestDevice {
+  readonly title: string
+  readonly relative: number
+  readonly absolute: number
+}
+
+const SINGLE = { dtype: 'float32', relative: 1e-4, absolute: 1e-6 } as const
+
+export const CPU64: Precision = {
+  title: 'cpu float64',
+  device: 'cpu',
+  dtype: 'float64',
+  relative: 1e-10,
+  absolute: 1e-12,
+}
+export const CPU32: Precision = { title: 'cpu float32', device: 'cpu', ...SINGLE }
+export const WEBGPU: Precision = { title: 'webgpu float32', device: 'webgpu', ...SINGLE }
+
+export function toleranceOf({ relative, absolute }: Precision, expected: ArrayLike<number>): number {
+  let largest = 0
+  for (const v of Array.from(expected)) if (Number.isFinite(v)) largest = Math.max(largest, Math.abs(v))
+  return relative * largest + absolute
+}
