@@ -16,9 +16,9 @@ export function combine(kind: ReduceKind, int: boolean, a: number, b: number): n
     case 'prod':
       return int ? Math.imul(a, b) : a * b
     case 'max':
-      return a > b || Number.isNaN(a) ? a : b
+      return Math.max(a, b)
     case 'min':
-      return a < b || Number.isNaN(a) ? a : b
+      return Math.min(a, b)
     default:
       return kind satisfies never
   }
@@ -76,22 +76,27 @@ function makeFolds(registers: Float64Array) {
     for (let i = begin; i < end; i++) a = Math.imul(a, R[i])
     return a
   }
-  // Once the best value is NaN, no comparison replaces it.
   function foldMax(begin: number, end: number): number {
     let a = -Infinity
-    for (let i = begin; i < end; i++) {
-      const v = R[i]
-      if (v > a || Number.isNaN(v)) a = v
+    let b = -Infinity
+    let i = begin
+    for (; i + 2 <= end; i += 2) {
+      a = Math.max(a, R[i])
+      b = Math.max(b, R[i + 1])
     }
-    return a
+    if (i < end) a = Math.max(a, R[i])
+    return Math.max(a, b)
   }
   function foldMin(begin: number, end: number): number {
     let a = Infinity
-    for (let i = begin; i < end; i++) {
-      const v = R[i]
-      if (v < a || Number.isNaN(v)) a = v
+    let b = Infinity
+    let i = begin
+    for (; i + 2 <= end; i += 2) {
+      a = Math.min(a, R[i])
+      b = Math.min(b, R[i + 1])
     }
-    return a
+    if (i < end) a = Math.min(a, R[i])
+    return Math.min(a, b)
   }
 
   function merge(kind: ReduceKind, int: boolean, sums: Float64Array, s: number, x: number, n: number): void {

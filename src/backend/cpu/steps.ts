@@ -6,7 +6,9 @@
 // `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8 does not do.
 
 import type { BinaryKind, ScalarType, UnaryKind } from '../expr'
-import { erf, floorMod, power, roundHalfEven } from './math'
+import { erf } from './erf'
+import { exp, expm1, tanh } from './exponential'
+import { floorMod, power, roundHalfEven } from './math'
 import { REGISTERS } from './scratch'
 
 /** `R[o + i] = kind(R[a + i])` for i < n. */
@@ -50,8 +52,8 @@ function makeSteps(registers: Float64Array) {
   function sign(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Math.sign(R[a])
   }
-  function exp(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = Math.exp(R[a])
+  function exps(o: number, a: number, n: number): void {
+    for (const end = o + n; o < end; o++, a++) R[o] = exp(R[a])
   }
   function log(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Math.log(R[a])
@@ -59,8 +61,8 @@ function makeSteps(registers: Float64Array) {
   function log1p(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Math.log1p(R[a])
   }
-  function expm1(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = Math.expm1(R[a])
+  function expm1s(o: number, a: number, n: number): void {
+    for (const end = o + n; o < end; o++, a++) R[o] = expm1(R[a])
   }
   function sqrt(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Math.sqrt(R[a])
@@ -71,11 +73,11 @@ function makeSteps(registers: Float64Array) {
   function cos(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Math.cos(R[a])
   }
-  function tanh(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = Math.tanh(R[a])
+  function tanhs(o: number, a: number, n: number): void {
+    for (const end = o + n; o < end; o++, a++) R[o] = tanh(R[a])
   }
   function sigmoid(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = 1 / (1 + Math.exp(-R[a]))
+    for (const end = o + n; o < end; o++, a++) R[o] = 1 / (1 + exp(-R[a]))
   }
   function erfs(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = erf(R[a])
@@ -190,18 +192,10 @@ function makeSteps(registers: Float64Array) {
     for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = floorMod(R[a], R[b]) | 0
   }
   function max(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) {
-      const x = R[a]
-      const y = R[b]
-      R[o] = x > y || Number.isNaN(x) ? x : y
-    }
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Math.max(R[a], R[b])
   }
   function min(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) {
-      const x = R[a]
-      const y = R[b]
-      R[o] = x < y || Number.isNaN(x) ? x : y
-    }
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Math.min(R[a], R[b])
   }
   function eq(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
     for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] === R[b] ? 1 : 0
@@ -236,14 +230,14 @@ function makeSteps(registers: Float64Array) {
     neg,
     abs,
     sign,
-    exp,
+    exp: exps,
     log,
     log1p,
-    expm1,
+    expm1: expm1s,
     sqrt,
     sin,
     cos,
-    tanh,
+    tanh: tanhs,
     sigmoid,
     erf: erfs,
     floor,
