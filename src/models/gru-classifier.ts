@@ -67,6 +67,8 @@ export class GRUClassifier extends Module {
     const real = tokenMask(ids, lengths, mask)
     const [outputs, hidden] = this.encoder.forward(ids, null, lengths ? { lengths } : { mask: real })
     const [attended, weights] = this.attention.forward(outputs, hidden, real)
+    // The tape keeps what it needs of a mask made here; nobody else would release it.
+    if (real !== mask) real.dispose()
     const logits = this.linear.forward(this.dropout.forward(sum(attended, 1)))
     return attention ? [logits, squeeze(weights, 2)] : logits
   }

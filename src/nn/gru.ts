@@ -2,17 +2,19 @@
 
 import { ArgumentError, IndexError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
-import { arange, tensor, type TensorOptions, zeros } from '../tensor/create'
+import { arange, tensor, zeros } from '../tensor/create'
 import { cat } from '../tensor/ops/join'
+import { tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import { Tensor } from '../tensor/tensor'
 import { dropout } from './functional'
 import { type GruMask, gruSequence, type GruWeights } from './gru-sequence'
 import { uniform_ } from './init'
 import { Module } from './module'
-import { Parameter } from './parameter'
+import { type LayerOptions, newParameter } from './options'
+import type { Parameter } from './parameter'
 
-export interface GRUOptions extends Pick<TensorOptions, 'dtype' | 'device'> {
+export interface GRUOptions extends LayerOptions {
   /** Layers on top of one another. Default 1. */
   numLayers?: number
   /** Default true. */
@@ -44,15 +46,24 @@ export class GRU extends Module {
   readonly bias: boolean
   readonly batchFirst: boolean
   readonly dropout: number
-  readonly bidirectional: boolean;
+  readonly bidirectional: boolean
   /** weightIhL0, weightHhL0, biasIhL0, biasHhL0, weightIhL0Reverse, … [3H, I or D*H], [3H, H], [3H], [3H]. */
   readonly [weight: `weight${string}` | `bias${'Ih' | 'Hh'}${string}`]: Parameter
 
   constructor(inputSize: number, hiddenSize: number, options: GRUOptions = {}) {
     super()
-    const { numLayers = 1, bias = true, batchFirst = false, dropout: p = 0, bidirectional = false, dtype, device } = options
+    const {
+      numLayers = 1,
+      bias = true,
+      batchFirst = false,
+      dropout: p = 0,
+      bidirectional = false,
+      dtype,
+      device,
+    } = options
     for (const [name, n] of Object.entries({ inputSize, hiddenSize, numLayers })) {
-      if (!Number.isInteger(n) || n < 1) throw new ArgumentError(`GRU: ${name} is ${n}; expected a positive integer`)
+      if (!Number.isInteger(n) || n < 1)
+        throw new ArgumentError(`GRU: ${name} is ${n}; expected a positive integer`)
     }
     if (!(p >= 0 && p < 1)) throw new ArgumentError(`GRU: dropout is ${p}; expected a probability in [0, 1)`)
     this.inputSize = inputSize
@@ -63,7 +74,8 @@ export class GRU extends Module {
     this.dropout = p
     this.bidirectional = bidirectional
     const bound = 1 / Math.sqrt(hiddenSize)
-    const parameter = (shape: number[]): Parameter => new Parameter(uniform_(zeros(shape, { dtype, device }), -bound, bound))
+    const parameter = (shape: number[]): Parameter =>
+      uniform_(newParameter('GRU', shape, { dtype, device }), -bound, bound)
     const own = this as unknown as Record<string, Parameter>
     for (const { layer, suffix } of this.#slots()) {
       const width = layer === 0 ? inputSize : hiddenSize * this.#directions
@@ -82,7 +94,9 @@ export class GRU extends Module {
   /** Layers and directions in torch's order, with the ends of their parameters' names. */
   #slots(): { layer: number; suffix: string }[] {
     const ends = this.bidirectional ? ['', 'Reverse'] : ['']
-    return Array.from({ length: this.numLayers }, (_, layer) => ends.map((end) => ({ layer, suffix: `L${layer}${end}` }))).flat()
+    return Array.from({ length: this.numLayers }, (_, layer) =>
+      ends.map((end) => ({ layer, suffix: `L${layer}${end}` })),
+    ).flat()
   }
 
   /**
@@ -91,11 +105,18 @@ export class GRU extends Module {
    * @throws ShapeError for inputs of other sizes.
    */
   forward(x: Tensor, h0: Tensor | null = null, where: SequenceMask = {}): [output: Tensor, hidden: Tensor] {
+    // Masks and first states made here are nobody else's to release.
+    return tidy(() => this.#layers(x, h0, where))
+  }
+
+  #layers(x: Tensor, h0: Tensor | null, where: SequenceMask): [output: Tensor, hidden: Tensor] {
     const D = this.#directions
     const H = this.hiddenSize
     if (x.ndim !== 3 || x.shape[2] !== this.inputSize) {
       const expected = this.batchFirst ? '[batch, time' : '[time, batch'
-      throw new ShapeError(`GRU: input has shape ${formatShape(x.shape)}${inModule()}; expected ${expected}, ${this.inputSize}]`)
+      throw new ShapeError(
+        `GRU: input has shape ${formatShape(x.shape)}${inModule()}; expected ${expected}, ${this.inputSize}]`,
+      )
     }
     const steps = this.batchFirst ? x.transpose(0, 1) : x
     const [T, B] = steps.shape
@@ -113,26 +134,35 @@ export class GRU extends Module {
     for (let layer = 0; layer < this.numLayers; layer++) {
       const weights = this.#slots()
         .filter((slot) => slot.layer === layer)
-        .map(({ suffix }): GruWeights => ({
-          weightIh: own[`weightIh${suffix}`] as Parameter,
-          weightHh: own[`weightHh${suffix}`] as Parameter,
-          biasIh: own[`biasIh${suffix}`] ?? null,
-          biasHh: own[`biasHh${suffix}`] ?? null,
-        }))
+        .map(
+          ({ suffix }): GruWeights => ({
+            weightIh: own[`weightIh${suffix}`] as Parameter,
+            weightHh: own[`weightHh${suffix}`] as Parameter,
+            biasIh: own[`biasIh${suffix}`] ?? null,
+            biasHh: own[`biasHh${suffix}`] ?? null,
+          }),
+        )
       const result = gruSequence(layerInput, states.narrow(0, layer * D, D), weights, mask)
       hidden.push(result.hidden)
       layerInput = result.output
-      if (layer < this.numLayers - 1 && this.dropout > 0) layerInput = dropout(layerInput, { p: this.dropout, training: this.training })
+      if (layer < this.numLayers - 1 && this.dropout > 0)
+        layerInput = dropout(layerInput, { p: this.dropout, training: this.training })
     }
-    return [this.batchFirst ? layerInput.transpose(0, 1) : layerInput, hidden.length === 1 ? hidden[0] : cat(hidden)]
+    return [
+      this.batchFirst ? layerInput.transpose(0, 1) : layerInput,
+      hidden.length === 1 ? hidden[0] : cat(hidden),
+    ]
   }
 
   #mask({ lengths, mask }: SequenceMask, T: number, B: number, x: Tensor): GruMask | null {
-    if (lengths !== undefined && mask !== undefined) throw new ArgumentError('GRU: give lengths or mask, not both')
+    if (lengths !== undefined && mask !== undefined)
+      throw new ArgumentError('GRU: give lengths or mask, not both')
     if (mask !== undefined) {
       const expected = this.batchFirst ? [B, T] : [T, B]
       if (formatShape(mask.shape) !== formatShape(expected)) {
-        throw new ShapeError(`GRU: mask has shape ${formatShape(mask.shape)}${inModule()}; expected ${formatShape(expected)}`)
+        throw new ShapeError(
+          `GRU: mask has shape ${formatShape(mask.shape)}${inModule()}; expected ${formatShape(expected)}`,
+        )
       }
       const byTime = this.batchFirst ? mask.transpose(0, 1) : mask
       return { keep: byTime.to('bool'), zeroOutput: false }
@@ -140,11 +170,15 @@ export class GRU extends Module {
     if (lengths === undefined) return null
     const given = lengths instanceof Tensor ? lengths : tensor(Int32Array.from(lengths), { device: x.device })
     if (formatShape(given.shape) !== formatShape([B])) {
-      throw new ShapeError(`GRU: lengths has shape ${formatShape(given.shape)}${inModule()}; expected ${formatShape([B])}`)
+      throw new ShapeError(
+        `GRU: lengths has shape ${formatShape(given.shape)}${inModule()}; expected ${formatShape([B])}`,
+      )
     }
     const { range } = given.storage
     if (range && (range.min < 0 || range.max > T)) {
-      throw new IndexError(`GRU: lengths from ${range.min} to ${range.max}${inModule()}; the sequence has ${T} steps`)
+      throw new IndexError(
+        `GRU: lengths from ${range.min} to ${range.max}${inModule()}; the sequence has ${T} steps`,
+      )
     }
     return { keep: arange(T, { device: x.device }).unsqueeze(1).lt(given), zeroOutput: true }
   }
