@@ -77,7 +77,7 @@ function makeMoves(registers: Float64Array) {
     for (const end = from + n; from < end; from++, o += step) a[o] = R[from]
   }
   function storeBool(a: Uint8Array, o: number, step: number, from: number, n: number): void {
-    for (const end = from + n; from < end; from++, o += step) a[o] = R[from] !== 0 ? 1 : 0
+    for (const end = from + n; from < end; from++, o += step) a[o] = Number(R[from] !== 0)
   }
 
   function fill(a: HostArray, offset: number, step: number, value: number, n: number): void {

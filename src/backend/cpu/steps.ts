@@ -3,7 +3,9 @@
 // An operand is the position of its register and a step: 1 reads element after element, 0 reads the first one
 // again and again, which is how constants, scalars and broadcast values take part without being spread over a
 // register. Integers and booleans are held as float64 too; integer results are brought back to int32 (`| 0`,
-// `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8 does not do.
+// `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8
+// does not do. Truth values are used as numbers (to choose between two positions, say) because V8 then makes no
+// branch, which unsorted data would mispredict half of the time.
 
 import type { BinaryKind, ScalarType, UnaryKind } from '../expr'
 import { erf } from './erf'
@@ -92,10 +94,10 @@ function makeSteps(registers: Float64Array) {
     for (const end = o + n; o < end; o++, a++) R[o] = roundHalfEven(R[a])
   }
   function isNaNs(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = Number.isNaN(R[a]) ? 1 : 0
+    for (const end = o + n; o < end; o++, a++) R[o] = Number(Number.isNaN(R[a]))
   }
   function not(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = R[a] === 0 ? 1 : 0
+    for (const end = o + n; o < end; o++, a++) R[o] = Number(R[a] === 0)
   }
   function negInt(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = -R[a] | 0
@@ -108,7 +110,7 @@ function makeSteps(registers: Float64Array) {
     for (const end = o + n; o < end; o++, a++) R[o] = R[a] | 0
   }
   function toBool(o: number, a: number, n: number): void {
-    for (const end = o + n; o < end; o++, a++) R[o] = R[a] !== 0 ? 1 : 0
+    for (const end = o + n; o < end; o++, a++) R[o] = Number(R[a] !== 0)
   }
 
   function add(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
@@ -192,25 +194,33 @@ function makeSteps(registers: Float64Array) {
     for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = floorMod(R[a], R[b]) | 0
   }
   function max(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Math.max(R[a], R[b])
+    for (const end = o + n; o < end; o++, a += sa, b += sb) {
+      const x = R[a]
+      const y = R[b]
+      R[o] = R[b + ((a - b) & -(Number(x > y) | Number(Number.isNaN(x))))]
+    }
   }
   function min(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Math.min(R[a], R[b])
+    for (const end = o + n; o < end; o++, a += sa, b += sb) {
+      const x = R[a]
+      const y = R[b]
+      R[o] = R[b + ((a - b) & -(Number(x < y) | Number(Number.isNaN(x))))]
+    }
   }
   function eq(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] === R[b] ? 1 : 0
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Number(R[a] === R[b])
   }
   function lt(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] < R[b] ? 1 : 0
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Number(R[a] < R[b])
   }
   function le(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] <= R[b] ? 1 : 0
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Number(R[a] <= R[b])
   }
   function and(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] !== 0 && R[b] !== 0 ? 1 : 0
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Number(R[a] !== 0) & Number(R[b] !== 0)
   }
   function or(o: number, a: number, sa: number, b: number, sb: number, n: number): void {
-    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = R[a] !== 0 || R[b] !== 0 ? 1 : 0
+    for (const end = o + n; o < end; o++, a += sa, b += sb) R[o] = Number(R[a] !== 0) | Number(R[b] !== 0)
   }
 
   function where(
@@ -223,7 +233,8 @@ function makeSteps(registers: Float64Array) {
     sb: number,
     n: number,
   ): void {
-    for (const end = o + n; o < end; o++, c += sc, a += sa, b += sb) R[o] = R[c] !== 0 ? R[a] : R[b]
+    for (const end = o + n; o < end; o++, c += sc, a += sa, b += sb)
+      R[o] = R[b + ((a - b) & -Number(R[c] !== 0))]
   }
 
   const unary: Record<UnaryKind, UnaryLoop> = {
