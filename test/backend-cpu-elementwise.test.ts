@@ -417,6 +417,20 @@ describe('layouts', () => {
     )
   })
 
+  it('runs expressions with more values alive than there are whole registers', async () => {
+    const host = Float64Array.from({ length: 1100 }, noise(3))
+    let e = input(0)
+    for (let i = 1; i <= 200; i++) e = input(0).mul(i).sin().add(e.mul(0.5))
+    let nested = input(0)
+    for (let i = 1; i <= 200; i++) nested = input(0).mul(i).cos().mul(input(0)).add(nested)
+    const both = nested.mul(e)
+    close(
+      await run(both, [host], ['float64'], 'float64'),
+      [...host].map((v) => evaluate(both, [v])),
+      1e-13,
+    )
+  })
+
   it('fills from constants and scalars alone', async () => {
     const out = place(
       backend,

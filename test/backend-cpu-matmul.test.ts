@@ -70,6 +70,10 @@ describe.each<Float>(['float32', 'float64'])('%s', (dtype) => {
     [64, 64, 1],
     [130, 1030, 520],
     [1030, 5, 300],
+    [5, 9, 5000],
+    [150, 150, 4200],
+    [9, 1101, 40],
+    [701, 301, 300],
   ])('%i x %i, K = %i, with each operand transposed or not', async (m, n, k) => {
     const turned = (rows: number, columns: number): Layout => ({
       shape: [rows, columns],

@@ -28,7 +28,7 @@ function word(seed: number, stream: number, i: number): number {
 }
 
 describe.each(SEEDS)('seed %i, stream %i', (seed, stream) => {
-  const n = 101
+  const n = 1301
   const positions = Array.from({ length: n }, (_, i) => i)
 
   it('uniform is the top 24 bits of the word', async () => {
@@ -76,8 +76,8 @@ describe.each(SEEDS)('seed %i, stream %i', (seed, stream) => {
 it.each<RandomKind>([{ kind: 'uniform' }, { kind: 'normal' }, { kind: 'bernoulli', p: 0.3 }])(
   '$kind does not depend on the size',
   async (kind) => {
-    const long = await draw(kind, 'float32', 1000)
-    for (const n of [0, 1, 2, 7, 999])
+    const long = await draw(kind, 'float32', 3001)
+    for (const n of [0, 1, 2, 7, 511, 513, 1023, 1025, 2999])
       expect([...(await draw(kind, 'float32', n))]).toEqual([...long.slice(0, n)])
   },
 )

@@ -128,4 +128,18 @@ describe('buffers', () => {
     await expect(backend.read(buffer, 'int32', 0, 1)).rejects.toThrow(ReleasedError)
     expect(backend.heap.bytesInUse).toBe(0)
   })
+
+  it('made before destroy stay readable; later ones come from a fresh heap', async () => {
+    const backend = new CpuBackend()
+    const old = backend.allocate('int32', 1)
+    backend.write(old, 'int32', Int32Array.of(5), 0)
+    const before = backend.heap
+    backend.destroy()
+    const fresh = backend.allocate('int32', 1)
+    expect(backend.heap).not.toBe(before)
+    backend.write(fresh, 'int32', Int32Array.of(6), 0)
+    expect(await backend.read(old, 'int32', 0, 1)).toEqual(Int32Array.of(5))
+    backend.free(old)
+    expect(before.bytesInUse).toBe(0)
+  })
 })
