@@ -2,7 +2,7 @@
 
 import type { View } from '../types'
 import { bitsOf, bufferOf } from './buffer'
-import { collapse, walk } from './collapse'
+import { collapse, walk } from '../collapse'
 
 type Bits = Int32Array | Float64Array | Uint8Array
 

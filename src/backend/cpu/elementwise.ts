@@ -2,7 +2,7 @@
 
 import type { Program } from '../program'
 import type { View } from '../types'
-import { count } from './collapse'
+import { count } from '../collapse'
 import { copy } from './copy'
 import { Evaluation } from './interpreter'
 import { Writer } from './stream'

@@ -4,7 +4,7 @@
 import { IndexError } from '../../errors'
 import type { HostArray, View } from '../types'
 import { arrayOf, bitsOf, bufferOf } from './buffer'
-import { collapse, walk } from './collapse'
+import { collapse, walk } from '../collapse'
 
 /** Rows of this many elements or more are copied as bytes. */
 const LONG_ROW = 32

@@ -8,7 +8,7 @@
 
 import type { View } from '../types'
 import { arrayOf } from './buffer'
-import { walk } from './collapse'
+import { walk } from '../collapse'
 import { type Matrix, thin, transposed } from './thin'
 import { BEGIN_A, BEGIN_B, BEGIN_C, clear, pack, SIZE_A, SIZE_B, SIZE_C, TILE, tile, unload } from './tile'
 

@@ -2,7 +2,7 @@
 
 import type { HostArray, RandomKind, View } from '../types'
 import { arrayOf } from './buffer'
-import { count } from './collapse'
+import { count } from '../collapse'
 
 const TWO_POW_M24 = 2 ** -24
 

@@ -6,7 +6,7 @@
 
 import type { Program } from '../program'
 import type { ReduceKind, View } from '../types'
-import { collapse, count } from './collapse'
+import { collapse, count } from '../collapse'
 import { Evaluation } from './interpreter'
 import { BLOCK, REGISTERS, RESULTS } from './scratch'
 import { Reader, Writer } from './stream'

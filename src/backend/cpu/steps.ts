@@ -3,9 +3,9 @@
 // An operand is the position of its register and a step: 1 reads element after element, 0 reads the first one
 // again and again, which is how constants, scalars and broadcast values take part without being spread over a
 // register. Integers and booleans are held as float64 too; integer results are brought back to int32 (`| 0`,
-// `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8
-// does not do. Truth values are used as numbers (to choose between two positions, say) because V8 then makes no
-// branch, which unsorted data would mispredict half of the time.
+// `Math.imul`), so they wrap as int32 does. The commonest loops are unrolled by four, which V8 does not do. Truth
+// values are used as numbers (to choose between two positions, say) because V8 then makes no branch, which unsorted
+// data would mispredict half of the time.
 
 import type { BinaryKind, ScalarType, UnaryKind } from '../expr'
 import { erf } from './erf'

@@ -1,12 +1,11 @@
 // Strided windows as streams: the next n elements, in row-major order, to or from the scratch memory.
 //
 // A stream collapses its own axes, whatever the other operands look like, so each tensor is walked in the longest
-// runs its layout allows. A stream holds a typed array: use it before the next allocation. The inner loops are written out per element type: V8 makes fast code for a loop only
-// while it sees a single kind of array.
+// runs its layout allows. A stream holds a typed array: use it before the next allocation.
 
 import type { HostArray, View } from '../types'
 import { arrayOf } from './buffer'
-import { collapse } from './collapse'
+import { collapse } from '../collapse'
 import { fill, load, store } from './moves'
 import { REGISTERS } from './scratch'
 
