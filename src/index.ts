@@ -8,7 +8,13 @@ export { releaseSpent } from './autograd/tape'
 export type { Expr } from './backend/expr'
 export type { DeviceName, DType, HostArray } from './backend/types'
 export * from './errors'
+export * as data from './data'
 export { defaultDevice, init, type InitOptions, shutdown, synchronize } from './init'
+export * as io from './io'
+export * as models from './models'
+export * as nn from './nn'
+export { summary } from './nn/summary'
+export * as optim from './optim'
 export {
   arange, eye, full, linspace, ones, onesLike, tensor, type TensorOptions, type TensorValues, zeros, zerosLike,
 } from './tensor/create'
@@ -37,3 +43,4 @@ export {
 export { enableGrad, noGrad, tidy } from './tensor/scope'
 export { type DeviceMemory, memory, resetPeakMemory } from './tensor/storage'
 export { keep, Tensor } from './tensor/tensor'
+export * as text from './text'

@@ -10,7 +10,7 @@ import { ArgumentError, DeviceError, FormatError } from '../errors'
 import { zeros } from '../tensor/create'
 import { fillStorage } from '../tensor/ops/views'
 import { escapeScopes, noGrad } from '../tensor/scope'
-import { formatShape } from '../tensor/shape'
+import { formatShape, sameShape } from '../tensor/shape'
 import { Tensor } from '../tensor/tensor'
 
 /** Parameters with options of their own. */
@@ -172,23 +172,37 @@ export abstract class Optimizer<Options extends { lr: number }> {
    */
   loadStateDict(saved: OptimizerState): void {
     const params = this.#allParams()
+    const expected = this.groups.flatMap((g) => g.params.map(() => this.stateNames(g)))
     const problems: string[] = []
     if (saved.groups.length !== this.groups.length) problems.push(`${saved.groups.length} groups, expected ${this.groups.length}`)
     if (saved.steps.length !== params.length) problems.push(`${saved.steps.length} parameters, expected ${params.length}`)
     for (const [key, t] of Object.entries(saved.tensors)) {
-      const p = params[Number(key.split('.')[0])]
+      const [index, name] = key.split('.')
+      const p = params[Number(index)]
       if (!p) problems.push(`'${key}' belongs to no parameter`)
-      else if (formatShape(p.shape) !== formatShape(t.shape)) problems.push(`'${key}' has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`)
+      else if (!expected[Number(index)].includes(name)) problems.push(`'${key}' is not part of ${this.constructor.name}'s state`)
+      else if (!sameShape(p.shape, t.shape)) {
+        problems.push(`'${key}' has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`)
+      }
     }
+    params.forEach((_, i) => {
+      for (const name of saved.steps[i] > 0 ? expected[i] : []) {
+        if (!saved.tensors[`${i}.${name}`]) problems.push(`'${i}.${name}' is missing`)
+      }
+    })
     if (problems.length > 0) throw new FormatError(`optimizer state does not fit: ${problems.join('; ')}`)
     noGrad(() => {
       this.groups.forEach((group, i) => Object.assign(group, saved.groups[i]))
       this.#stepCount = saved.stepCount
       params.forEach((p, i) => {
-        const names = Object.keys(saved.tensors).filter((k) => k.startsWith(`${i}.`)).map((k) => k.slice(k.indexOf('.') + 1))
-        const state = this.#stateOf(p, names)
+        if (saved.steps[i] === 0) {
+          for (const t of Object.values(this.#state.get(p)?.tensors ?? {})) t.dispose()
+          this.#state.delete(p)
+          return
+        }
+        const state = this.#stateOf(p, expected[i])
         state.step = saved.steps[i]
-        for (const name of names) {
+        for (const name of expected[i]) {
           const source = saved.tensors[`${i}.${name}`]
           state.tensors[name].copy_(source.device === p.device ? source : source.to(p.device))
         }
