@@ -3,7 +3,14 @@
 import { platform } from '#platform'
 import type { UserGPUDevice } from './platform/types'
 import { cpuBackend } from './backend/cpu'
-import { getDefaultDevice, hasBackend, getBackend, registerBackend, setDefaultDevice, unregisterBackend } from './backend/registry'
+import {
+  getDefaultDevice,
+  hasBackend,
+  getBackend,
+  registerBackend,
+  setDefaultDevice,
+  unregisterBackend,
+} from './backend/registry'
 import type { DeviceName } from './backend/types'
 import { ArgumentError, DeviceError } from './errors'
 
@@ -26,7 +33,8 @@ export async function init({ device, gpuDevice, debug = false }: InitOptions = {
   if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
     throw new ArgumentError(`init: unknown device '${String(device)}'; expected 'cpu' or 'webgpu'`)
   }
-  if (device === 'cpu' && gpuDevice) throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'")
+  if (device === 'cpu' && gpuDevice)
+    throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'")
   if (device === 'cpu') {
     setDefaultDevice('cpu')
     return 'cpu'

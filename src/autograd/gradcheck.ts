@@ -45,9 +45,16 @@ function project(outputs: readonly Tensor[]): Tensor {
  * the outputs. Resolves to true.
  * @throws GraphError naming the input, the element and both values where they differ.
  */
-export async function gradcheck(fn: Fn, inputs: readonly Tensor[], { eps = 1e-6, atol = 1e-5, rtol = 1e-3 }: GradcheckOptions = {}): Promise<true> {
+export async function gradcheck(
+  fn: Fn,
+  inputs: readonly Tensor[],
+  { eps = 1e-6, atol = 1e-5, rtol = 1e-3 }: GradcheckOptions = {},
+): Promise<true> {
   const checked = inputs.flatMap((t, i) => (t.requiresGrad ? [i] : []))
-  if (checked.length === 0) throw new ArgumentError('gradcheck: no input requires a gradient; create them with { requiresGrad: true }')
+  if (checked.length === 0)
+    throw new ArgumentError(
+      'gradcheck: no input requires a gradient; create them with { requiresGrad: true }',
+    )
   for (const i of checked) {
     if (inputs[i].dtype !== 'float64') {
       throw new DTypeError(`gradcheck: input ${i} is ${inputs[i].dtype}; central differences need float64`)
@@ -64,7 +71,9 @@ export async function gradcheck(fn: Fn, inputs: readonly Tensor[], { eps = 1e-6,
   )
   const value = (replaced: number, data: Float64Array): number =>
     noGrad(() => {
-      const args = inputs.map((t, i) => (i === replaced ? tensor(data, { shape: t.shape, device: t.device }) : leafOf(t, false)))
+      const args = inputs.map((t, i) =>
+        i === replaced ? tensor(data, { shape: t.shape, device: t.device }) : leafOf(t, false),
+      )
       return project(outputsOf(fn(...args))).dataSync()?.[0] as number
     })
   for (const [k, i] of checked.entries()) {
@@ -92,14 +101,22 @@ export async function gradcheck(fn: Fn, inputs: readonly Tensor[], { eps = 1e-6,
  * `gradcheck` of the gradient itself, through `createGraph`: second derivatives with respect to the inputs, and the
  * derivative with respect to the gradients that come in.
  */
-export async function gradgradcheck(fn: Fn, inputs: readonly Tensor[], options: GradcheckOptions = {}): Promise<true> {
+export async function gradgradcheck(
+  fn: Fn,
+  inputs: readonly Tensor[],
+  options: GradcheckOptions = {},
+): Promise<true> {
   const count = inputs.length
   const seeds = noGrad(() =>
-    outputsOf(fn(...inputs)).map((y) => tensor(weights(y.size), { shape: y.shape, device: y.device, requiresGrad: true })),
+    outputsOf(fn(...inputs)).map((y) =>
+      tensor(weights(y.size), { shape: y.shape, device: y.device, requiresGrad: true }),
+    ),
   )
   const first = (...all: Tensor[]): Tensor[] =>
     enableGrad(() => {
-      const leaves = all.map((x, i) => (i < count && inputs[i].requiresGrad && !x.requiresGrad ? leafOf(x, true) : x))
+      const leaves = all.map((x, i) =>
+        i < count && inputs[i].requiresGrad && !x.requiresGrad ? leafOf(x, true) : x,
+      )
       const wanted = leaves.slice(0, count).filter((t) => t.requiresGrad)
       const outputs = outputsOf(fn(...leaves.slice(0, count)))
       const reached = [...outputs.keys()].filter((k) => outputs[k].requiresGrad)

@@ -19,7 +19,9 @@ export function differentiateReference(
   needs: readonly boolean[],
 ): (Tensor | null)[] {
   // Through an identity each, so that the walk ends at this op's inputs.
-  const entries = inputs.map((x, i) => (needs[i] ? recordedWindow('identity', x, x.shape, x.strides, (g) => g) : x))
+  const entries = inputs.map((x, i) =>
+    needs[i] ? recordedWindow('identity', x, x.shape, x.strides, (g) => g) : x,
+  )
   const outputs = reference(...entries)
   const used = outputs.flatMap((y, k) => (outputGrads[k] && y.requiresGrad ? [k] : []))
   const wanted = entries.flatMap((_, i) => (needs[i] ? [i] : []))

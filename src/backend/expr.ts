@@ -8,10 +8,39 @@
 export type ScalarType = 'float' | 'int' | 'bool'
 
 export type UnaryKind =
-  | 'neg' | 'abs' | 'sign' | 'exp' | 'log' | 'log1p' | 'expm1' | 'sqrt' | 'sin' | 'cos' | 'tanh' | 'sigmoid'
-  | 'erf' | 'floor' | 'ceil' | 'round' | 'isNaN' | 'not'
+  | 'neg'
+  | 'abs'
+  | 'sign'
+  | 'exp'
+  | 'log'
+  | 'log1p'
+  | 'expm1'
+  | 'sqrt'
+  | 'sin'
+  | 'cos'
+  | 'tanh'
+  | 'sigmoid'
+  | 'erf'
+  | 'floor'
+  | 'ceil'
+  | 'round'
+  | 'isNaN'
+  | 'not'
 /** `mod` has the sign of the divisor (PyTorch's remainder); `max` and `min` propagate NaN. */
-export type BinaryKind = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'mod' | 'max' | 'min' | 'eq' | 'lt' | 'le' | 'and' | 'or'
+export type BinaryKind =
+  | 'add'
+  | 'sub'
+  | 'mul'
+  | 'div'
+  | 'pow'
+  | 'mod'
+  | 'max'
+  | 'min'
+  | 'eq'
+  | 'lt'
+  | 'le'
+  | 'and'
+  | 'or'
 export type LeafKind = 'input' | 'scalar' | 'const'
 /** `cast` converts to the node's type: to int truncates toward zero, to bool is `!= 0`. */
 export type ExprKind = LeafKind | UnaryKind | BinaryKind | 'where' | 'cast'
@@ -28,45 +57,113 @@ export class Expr {
     readonly value: number = 0,
   ) {}
 
-  add(other: ExprLike): Expr { return arithmetic('add', this, other) }
-  sub(other: ExprLike): Expr { return arithmetic('sub', this, other) }
-  mul(other: ExprLike): Expr { return arithmetic('mul', this, other) }
+  add(other: ExprLike): Expr {
+    return arithmetic('add', this, other)
+  }
+  sub(other: ExprLike): Expr {
+    return arithmetic('sub', this, other)
+  }
+  mul(other: ExprLike): Expr {
+    return arithmetic('mul', this, other)
+  }
   /** True division; integers give float. */
-  div(other: ExprLike): Expr { return arithmetic('div', this.asFloat(), lift(other, 'float').asFloat()) }
-  pow(other: ExprLike): Expr { return arithmetic('pow', this.asFloat(), lift(other, 'float').asFloat()) }
-  mod(other: ExprLike): Expr { return arithmetic('mod', this, other) }
-  max(other: ExprLike): Expr { return arithmetic('max', this, other) }
-  min(other: ExprLike): Expr { return arithmetic('min', this, other) }
+  div(other: ExprLike): Expr {
+    return arithmetic('div', this.asFloat(), lift(other, 'float').asFloat())
+  }
+  pow(other: ExprLike): Expr {
+    return arithmetic('pow', this.asFloat(), lift(other, 'float').asFloat())
+  }
+  mod(other: ExprLike): Expr {
+    return arithmetic('mod', this, other)
+  }
+  max(other: ExprLike): Expr {
+    return arithmetic('max', this, other)
+  }
+  min(other: ExprLike): Expr {
+    return arithmetic('min', this, other)
+  }
 
-  eq(other: ExprLike): Expr { return comparison('eq', this, other) }
-  ne(other: ExprLike): Expr { return this.eq(other).not() }
-  lt(other: ExprLike): Expr { return comparison('lt', this, other) }
-  le(other: ExprLike): Expr { return comparison('le', this, other) }
-  gt(other: ExprLike): Expr { return comparison('lt', lift(other, this.type), this) }
-  ge(other: ExprLike): Expr { return comparison('le', lift(other, this.type), this) }
-  and(other: Expr): Expr { return new Expr('and', 'bool', [this.asBool(), other.asBool()]) }
-  or(other: Expr): Expr { return new Expr('or', 'bool', [this.asBool(), other.asBool()]) }
-  not(): Expr { return new Expr('not', 'bool', [this.asBool()]) }
-  isNaN(): Expr { return new Expr('isNaN', 'bool', [this.asFloat()]) }
+  eq(other: ExprLike): Expr {
+    return comparison('eq', this, other)
+  }
+  ne(other: ExprLike): Expr {
+    return this.eq(other).not()
+  }
+  lt(other: ExprLike): Expr {
+    return comparison('lt', this, other)
+  }
+  le(other: ExprLike): Expr {
+    return comparison('le', this, other)
+  }
+  gt(other: ExprLike): Expr {
+    return comparison('lt', lift(other, this.type), this)
+  }
+  ge(other: ExprLike): Expr {
+    return comparison('le', lift(other, this.type), this)
+  }
+  and(other: Expr): Expr {
+    return new Expr('and', 'bool', [this.asBool(), other.asBool()])
+  }
+  or(other: Expr): Expr {
+    return new Expr('or', 'bool', [this.asBool(), other.asBool()])
+  }
+  not(): Expr {
+    return new Expr('not', 'bool', [this.asBool()])
+  }
+  isNaN(): Expr {
+    return new Expr('isNaN', 'bool', [this.asFloat()])
+  }
 
-  neg(): Expr { return this.numeric('neg') }
-  abs(): Expr { return this.numeric('abs') }
-  sign(): Expr { return this.numeric('sign') }
-  exp(): Expr { return this.float('exp') }
-  log(): Expr { return this.float('log') }
-  log1p(): Expr { return this.float('log1p') }
-  expm1(): Expr { return this.float('expm1') }
-  sqrt(): Expr { return this.float('sqrt') }
-  sin(): Expr { return this.float('sin') }
-  cos(): Expr { return this.float('cos') }
-  tanh(): Expr { return this.float('tanh') }
-  sigmoid(): Expr { return this.float('sigmoid') }
-  erf(): Expr { return this.float('erf') }
+  neg(): Expr {
+    return this.numeric('neg')
+  }
+  abs(): Expr {
+    return this.numeric('abs')
+  }
+  sign(): Expr {
+    return this.numeric('sign')
+  }
+  exp(): Expr {
+    return this.float('exp')
+  }
+  log(): Expr {
+    return this.float('log')
+  }
+  log1p(): Expr {
+    return this.float('log1p')
+  }
+  expm1(): Expr {
+    return this.float('expm1')
+  }
+  sqrt(): Expr {
+    return this.float('sqrt')
+  }
+  sin(): Expr {
+    return this.float('sin')
+  }
+  cos(): Expr {
+    return this.float('cos')
+  }
+  tanh(): Expr {
+    return this.float('tanh')
+  }
+  sigmoid(): Expr {
+    return this.float('sigmoid')
+  }
+  erf(): Expr {
+    return this.float('erf')
+  }
   /** Rounding leaves integers as they are. */
-  floor(): Expr { return this.type === 'float' ? this.float('floor') : this }
-  ceil(): Expr { return this.type === 'float' ? this.float('ceil') : this }
+  floor(): Expr {
+    return this.type === 'float' ? this.float('floor') : this
+  }
+  ceil(): Expr {
+    return this.type === 'float' ? this.float('ceil') : this
+  }
   /** To nearest, halves to even. */
-  round(): Expr { return this.type === 'float' ? this.float('round') : this }
+  round(): Expr {
+    return this.type === 'float' ? this.float('round') : this
+  }
 
   /** `this ? a : b`. */
   where(a: ExprLike, b: ExprLike): Expr {
@@ -74,11 +171,19 @@ export class Expr {
     return new Expr('where', x.type, [this.asBool(), x, y])
   }
 
-  cast(type: ScalarType): Expr { return this.type === type ? this : new Expr('cast', type, [this]) }
-  asFloat(): Expr { return this.cast('float') }
-  asBool(): Expr { return this.cast('bool') }
+  cast(type: ScalarType): Expr {
+    return this.type === type ? this : new Expr('cast', type, [this])
+  }
+  asFloat(): Expr {
+    return this.cast('float')
+  }
+  asBool(): Expr {
+    return this.cast('bool')
+  }
 
-  private float(kind: UnaryKind): Expr { return new Expr(kind, 'float', [this.asFloat()]) }
+  private float(kind: UnaryKind): Expr {
+    return new Expr(kind, 'float', [this.asFloat()])
+  }
   private numeric(kind: UnaryKind): Expr {
     const x = this.type === 'bool' ? this.cast('int') : this
     return new Expr(kind, x.type, [x])
@@ -86,11 +191,17 @@ export class Expr {
 }
 
 /** The value of the i-th tensor operand at the current element. */
-export function input(index: number, type: ScalarType = 'float'): Expr { return new Expr('input', type, [], index) }
+export function input(index: number, type: ScalarType = 'float'): Expr {
+  return new Expr('input', type, [], index)
+}
 /** A number passed at call time; it is data, so that changing it compiles nothing. */
-export function scalar(index: number, type: ScalarType = 'float'): Expr { return new Expr('scalar', type, [], index) }
+export function scalar(index: number, type: ScalarType = 'float'): Expr {
+  return new Expr('scalar', type, [], index)
+}
 /** A number that is part of the expression itself. */
-export function constant(value: number, type: ScalarType = 'float'): Expr { return new Expr('const', type, [], value) }
+export function constant(value: number, type: ScalarType = 'float'): Expr {
+  return new Expr('const', type, [], value)
+}
 
 function lift(x: ExprLike, type: ScalarType): Expr {
   if (x instanceof Expr) return x
@@ -104,7 +215,9 @@ function unify(a: Expr, other: ExprLike): [Expr, Expr] {
   return RANK[a.type] >= RANK[b.type] ? [a, b.cast(a.type)] : [a.cast(b.type), b]
 }
 
-function isConst(e: Expr, value: number): boolean { return e.kind === 'const' && Object.is(e.value, value) }
+function isConst(e: Expr, value: number): boolean {
+  return e.kind === 'const' && Object.is(e.value, value)
+}
 
 function arithmetic(kind: BinaryKind, left: Expr, right: ExprLike): Expr {
   let [a, b] = unify(left, right)
@@ -126,7 +239,11 @@ function comparison(kind: BinaryKind, left: Expr, right: ExprLike): Expr {
  * (`null`: the outputs do not depend on it, or only through integers and comparisons).
  * Conventions at kinks are PyTorch's: sign(0) = 0 for abs, ties of max and min share equally.
  */
-export function differentiate(ys: readonly Expr[], gs: readonly (Expr | null)[], wrt: readonly number[]): (Expr | null)[] {
+export function differentiate(
+  ys: readonly Expr[],
+  gs: readonly (Expr | null)[],
+  wrt: readonly number[],
+): (Expr | null)[] {
   const order = topological(ys)
   const adjoint = new Map<Expr, Expr>()
   const add = (x: Expr, g: Expr): void => {
@@ -156,37 +273,101 @@ export function differentiate(ys: readonly Expr[], gs: readonly (Expr | null)[],
 function rule(y: Expr, g: Expr): [Expr, Expr][] {
   const [a, b, c] = y.args
   switch (y.kind) {
-    case 'neg': return [[a, g.neg()]]
-    case 'abs': return [[a, g.mul(a.sign())]]
-    case 'exp': return [[a, g.mul(y)]]
-    case 'log': return [[a, g.div(a)]]
-    case 'log1p': return [[a, g.div(a.add(1))]]
-    case 'expm1': return [[a, g.mul(y.add(1))]]
-    case 'sqrt': return [[a, g.div(y.mul(2))]]
-    case 'sin': return [[a, g.mul(a.cos())]]
-    case 'cos': return [[a, g.mul(a.sin()).neg()]]
-    case 'tanh': return [[a, g.mul(constant(1).sub(y.mul(y)))]]
-    case 'sigmoid': return [[a, g.mul(y.mul(constant(1).sub(y)))]]
-    case 'erf': return [[a, g.mul(a.mul(a).neg().exp()).mul(2 / Math.sqrt(Math.PI))]]
-    case 'add': return [[a, g], [b, g]]
-    case 'sub': return [[a, g], [b, g.neg()]]
-    case 'mul': return [[a, g.mul(b)], [b, g.mul(a)]]
-    case 'div': return [[a, g.div(b)], [b, g.mul(y).div(b).neg()]]
-    case 'pow': return [
-      // x^0 is flat and 0^b with b >= 0 does not depend on b, also where the general formula would give NaN.
-      [a, b.eq(0).where(0, g.mul(b.mul(a.pow(b.sub(1)))))],
-      [b, a.eq(0).and(b.ge(0)).where(0, g.mul(y.mul(a.log())))],
-    ]
-    case 'mod': return [[a, g], [b, g.mul(a.div(b).floor()).neg()]]
-    case 'max': return [[a, shareTies(g, b, a)], [b, shareTies(g, a, b)]]
-    case 'min': return [[a, shareTies(g, a, b)], [b, shareTies(g, b, a)]]
-    case 'where': return [[b, a.where(g, 0)], [c, a.where(0, g)]]
-    case 'cast': return [[a, g]]
-    case 'sign': case 'floor': case 'ceil': case 'round': case 'isNaN': case 'not':
-    case 'eq': case 'lt': case 'le': case 'and': case 'or':
-    case 'input': case 'scalar': case 'const':
+    case 'neg':
+      return [[a, g.neg()]]
+    case 'abs':
+      return [[a, g.mul(a.sign())]]
+    case 'exp':
+      return [[a, g.mul(y)]]
+    case 'log':
+      return [[a, g.div(a)]]
+    case 'log1p':
+      return [[a, g.div(a.add(1))]]
+    case 'expm1':
+      return [[a, g.mul(y.add(1))]]
+    case 'sqrt':
+      return [[a, g.div(y.mul(2))]]
+    case 'sin':
+      return [[a, g.mul(a.cos())]]
+    case 'cos':
+      return [[a, g.mul(a.sin()).neg()]]
+    case 'tanh':
+      return [[a, g.mul(constant(1).sub(y.mul(y)))]]
+    case 'sigmoid':
+      return [[a, g.mul(y.mul(constant(1).sub(y)))]]
+    case 'erf':
+      return [[a, g.mul(a.mul(a).neg().exp()).mul(2 / Math.sqrt(Math.PI))]]
+    case 'add':
+      return [
+        [a, g],
+        [b, g],
+      ]
+    case 'sub':
+      return [
+        [a, g],
+        [b, g.neg()],
+      ]
+    case 'mul':
+      return [
+        [a, g.mul(b)],
+        [b, g.mul(a)],
+      ]
+    case 'div':
+      return [
+        [a, g.div(b)],
+        [b, g.mul(y).div(b).neg()],
+      ]
+    case 'pow':
+      return [
+        // x^0 is flat and 0^b with b >= 0 does not depend on b, also where the general formula would give NaN.
+        [a, b.eq(0).where(0, g.mul(b.mul(a.pow(b.sub(1)))))],
+        [
+          b,
+          a
+            .eq(0)
+            .and(b.ge(0))
+            .where(0, g.mul(y.mul(a.log()))),
+        ],
+      ]
+    case 'mod':
+      return [
+        [a, g],
+        [b, g.mul(a.div(b).floor()).neg()],
+      ]
+    case 'max':
+      return [
+        [a, shareTies(g, b, a)],
+        [b, shareTies(g, a, b)],
+      ]
+    case 'min':
+      return [
+        [a, shareTies(g, a, b)],
+        [b, shareTies(g, b, a)],
+      ]
+    case 'where':
+      return [
+        [b, a.where(g, 0)],
+        [c, a.where(0, g)],
+      ]
+    case 'cast':
+      return [[a, g]]
+    case 'sign':
+    case 'floor':
+    case 'ceil':
+    case 'round':
+    case 'isNaN':
+    case 'not':
+    case 'eq':
+    case 'lt':
+    case 'le':
+    case 'and':
+    case 'or':
+    case 'input':
+    case 'scalar':
+    case 'const':
       return []
-    default: return y.kind satisfies never
+    default:
+      return y.kind satisfies never
   }
 }
 

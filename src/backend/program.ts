@@ -3,7 +3,7 @@
 // Backends compile programs (the cpu interprets them, webgpu prints WGSL) and cache by `key`, which holds
 // the structure and constants but never call-time scalars or shapes.
 
-import { Expr, topological, type ExprKind, type ScalarType } from './expr'
+import { type Expr, topological, type ExprKind, type ScalarType } from './expr'
 
 /** One step: `args` are indices of earlier steps; `value` is the leaf's index or constant. */
 export interface Instruction {
@@ -50,6 +50,8 @@ export class Program {
     this.instructions = instructions
     this.outputs = exprs.map((e) => step.get(e) as number)
     this.key = `${parts.join(';')}>${this.outputs.join(',')}`
-    this.usedInputs = [...new Set(instructions.filter((s) => s.kind === 'input').map((s) => s.value))].sort((a, b) => a - b)
+    this.usedInputs = [...new Set(instructions.filter((s) => s.kind === 'input').map((s) => s.value))].sort(
+      (a, b) => a - b,
+    )
   }
 }

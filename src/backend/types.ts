@@ -70,14 +70,25 @@ export interface Backend {
    * Runs an expression program over views of one common shape. Outputs do not overlap one another; an
    * output may be the very same window as an input (in-place update) but never a shifted one.
    */
-  elementwise(program: Program, inputs: readonly View[], scalars: readonly number[], outputs: readonly View[]): void
+  elementwise(
+    program: Program,
+    inputs: readonly View[],
+    scalars: readonly number[],
+    outputs: readonly View[],
+  ): void
 
   /**
    * Runs a single-output program over views of one common shape `[...outer, ...inner]` and reduces the
    * values over the inner axes into `output` of shape `outer`. An empty inner extent gives the identity
    * (sum 0, prod 1; max and min are refused above). Chunking depends on shape alone: equal bits every run.
    */
-  reduce(kind: ReduceKind, program: Program, inputs: readonly View[], scalars: readonly number[], output: View): void
+  reduce(
+    kind: ReduceKind,
+    program: Program,
+    inputs: readonly View[],
+    scalars: readonly number[],
+    output: View,
+  ): void
 
   /** Index of the largest or smallest element along the last axis; ties to the lowest index, NaN wins. Output int32. */
   argReduce(kind: 'max' | 'min', input: View, output: View): void

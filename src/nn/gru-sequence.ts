@@ -66,12 +66,22 @@ export function gruSequence(
   const [T, B, I] = x.shape
   const sizes = { T, B, D, I, H: h0.shape[2] }
   const hasBias = weights[0].biasIh !== null
-  const parameters = weights.flatMap((w) => [w.weightIh, w.weightHh, ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : [])])
+  const parameters = weights.flatMap((w) => [
+    w.weightIh,
+    w.weightHh,
+    ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : []),
+  ])
   const inputs = [x, h0, ...parameters]
   const training = gradEnabled() && inputs.some((t) => t.requiresGrad)
 
-  const { output, hidden, states, gates, packedX } = tidy(() => forward(sizes, x, h0, weights, mask, training))
-  const saved = [...inputs, ...(training ? [states, gates as Tensor, packedX] : []), ...(mask ? [mask.keep] : [])]
+  const { output, hidden, states, gates, packedX } = tidy(() =>
+    forward(sizes, x, h0, weights, mask, training),
+  )
+  const saved = [
+    ...inputs,
+    ...(training ? [states, gates as Tensor, packedX] : []),
+    ...(mask ? [mask.keep] : []),
+  ]
   record('gru', inputs, [output, hidden], saved, (grads, all, needs) => {
     const values = all.slice(0, inputs.length)
     const keep = mask ? { keep: all[all.length - 1], zeroOutput: mask.zeroOutput } : null
@@ -79,7 +89,15 @@ export function gruSequence(
       return differentiateReference((...args) => reference(sizes, args, hasBias, keep), values, grads, needs)
     }
     const [st, ga, px] = all.slice(inputs.length)
-    return backward(sizes, regroup(values.slice(2), D, hasBias), { states: st, gates: ga, x: px }, keep, grads, needs, hasBias)
+    return backward(
+      sizes,
+      regroup(values.slice(2), D, hasBias),
+      { states: st, gates: ga, x: px },
+      keep,
+      grads,
+      needs,
+      hasBias,
+    )
   })
   if (training) {
     states.dispose()
@@ -108,7 +126,12 @@ function stacked(tensors: readonly Tensor[]): Tensor {
   const [first] = tensors
   const out = Tensor.allocate(first.backend, first.dtype, [tensors.length, ...first.shape])
   tensors.forEach((t, d) => {
-    first.backend.elementwise(copyProgram(t.dtype), [t.view()], [], [windowOf(out, d * t.size, t.shape, out.strides.slice(1))])
+    first.backend.elementwise(
+      copyProgram(t.dtype),
+      [t.view()],
+      [],
+      [windowOf(out, d * t.size, t.shape, out.strides.slice(1))],
+    )
   })
   return out
 }
@@ -120,7 +143,15 @@ function byTime({ T, B, D, H }: Sizes, t: Tensor, width: number, s: number, from
 }
 
 /** The same in a buffer ordered by step; `steps` rows of B per direction. */
-function byStep({ B, D, H }: Sizes, t: Tensor, width: number, steps: number, s: number, from: number, span = H): View {
+function byStep(
+  { B, D, H }: Sizes,
+  t: Tensor,
+  width: number,
+  steps: number,
+  s: number,
+  from: number,
+  span = H,
+): View {
   return windowOf(t, s * B * width + from, [D, B, span], [steps * B * width, width, 1])
 }
 
@@ -163,11 +194,21 @@ function cellProgram(bias: boolean, mask: GruMask | null, training: boolean): Pr
     const keep = input(bias ? 10 : 7, 'bool')
     const held = mask ? keep.where(next, h) : next
     const output = mask?.zeroOutput ? keep.where(next, 0) : held
-    return new Program([held, output, ...(training ? [r, z, n, hn] : [])], 7 + (bias ? 3 : 0) + (mask ? 1 : 0))
+    return new Program(
+      [held, output, ...(training ? [r, z, n, hn] : [])],
+      7 + (bias ? 3 : 0) + (mask ? 1 : 0),
+    )
   })
 }
 
-function forward(sizes: Sizes, x: Tensor, h0: Tensor, weights: readonly GruWeights[], mask: GruMask | null, training: boolean) {
+function forward(
+  sizes: Sizes,
+  x: Tensor,
+  h0: Tensor,
+  weights: readonly GruWeights[],
+  mask: GruMask | null,
+  training: boolean,
+) {
   const { T, B, D, H, I } = sizes
   const { backend, dtype } = x
   const make = (shape: readonly number[]): Tensor => Tensor.allocate(backend, dtype, shape)
@@ -183,7 +224,12 @@ function forward(sizes: Sizes, x: Tensor, h0: Tensor, weights: readonly GruWeigh
   }
   const rows = T * B
   const xRows = windowOf(packedX, 0, [D, rows, I], [0, I, 1])
-  backend.matmul(xRows, matrix(wIh, true), windowOf(gi, 0, [D, rows, 3 * H], [rows * 3 * H, 3 * H, 1]), bias !== null)
+  backend.matmul(
+    xRows,
+    matrix(wIh, true),
+    windowOf(gi, 0, [D, rows, 3 * H], [rows * 3 * H, 3 * H, 1]),
+    bias !== null,
+  )
 
   // Without a gradient to come, two states are enough; the layout stays the same.
   const states = make([D, T + 1, B, H])
@@ -223,7 +269,10 @@ function gradientProgram(mask: GruMask | null): Program {
     const dr = dn.mul(hn).mul(r).mul(one.sub(r))
     const only = (e: Expr): Expr => (mask ? keep.where(e, 0) : e)
     const before = mask ? keep.where(dh.mul(z), dh) : dh.mul(z)
-    return new Program([before, only(dr), only(dz), only(dn), only(dr), only(dz), only(dn.mul(r))], mask ? 8 : 7)
+    return new Program(
+      [before, only(dr), only(dz), only(dn), only(dr), only(dz), only(dn.mul(r))],
+      mask ? 8 : 7,
+    )
   })
 }
 
@@ -282,7 +331,12 @@ function backward(
     dx = make([T, B, I])
     const out = windowOf(dx, 0, [rows, I], [I, 1])
     weights.forEach((w, d) => {
-      backend.matmul(windowOf(dgi, d * rows * 3 * H, [rows, 3 * H], [3 * H, 1]), w.weightIh.view(), out, d > 0)
+      backend.matmul(
+        windowOf(dgi, d * rows * 3 * H, [rows, 3 * H], [3 * H, 1]),
+        w.weightIh.view(),
+        out,
+        d > 0,
+      )
     })
   }
   const perDirection = stackedGrads.length
@@ -295,7 +349,12 @@ function backward(
 // ---- reference -----------------------------------------------------------------------------------------------
 
 /** The same layer in ordinary ops, step by step: what the fused node is tested against, and its second derivative. */
-function reference(sizes: Sizes, [x, h0, ...parameters]: readonly Tensor[], hasBias: boolean, mask: GruMask | null): Tensor[] {
+function reference(
+  sizes: Sizes,
+  [x, h0, ...parameters]: readonly Tensor[],
+  hasBias: boolean,
+  mask: GruMask | null,
+): Tensor[] {
   const { T, D } = sizes
   const last: Tensor[] = []
   const outputs = regroup(parameters, D, hasBias).map((w, d) => {
@@ -336,7 +395,11 @@ export function gruReference(
 ): { output: Tensor; hidden: Tensor } {
   const [T, B, I] = x.shape
   const hasBias = weights[0].biasIh !== null
-  const parameters = weights.flatMap((w) => [w.weightIh, w.weightHh, ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : [])])
+  const parameters = weights.flatMap((w) => [
+    w.weightIh,
+    w.weightHh,
+    ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : []),
+  ])
   const sizes = { T, B, D: weights.length, H: h0.shape[2], I }
   const [output, hidden] = reference(sizes, [x, h0, ...parameters], hasBias, mask)
   return { output, hidden }

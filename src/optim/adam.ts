@@ -21,7 +21,9 @@ export interface AdamOptions {
 function build(decoupled: boolean): Program {
   const { p, g, bad, state } = updateInputs(2)
   const [m, v] = state
-  const [lr, beta1, beta2, eps, decay, correction1, correction2] = Array.from({ length: 7 }, (_, i) => scalar(i))
+  const [lr, beta1, beta2, eps, decay, correction1, correction2] = Array.from({ length: 7 }, (_, i) =>
+    scalar(i),
+  )
   const one = constant(1)
   const grad = decoupled ? g : g.add(p.mul(decay))
   const start = decoupled ? p.mul(one.sub(lr.mul(decay))) : p
@@ -50,7 +52,10 @@ abstract class AdamFamily extends Optimizer<AdamOptions> {
     return ['expAvg', 'expAvgSq']
   }
 
-  protected update({ lr, beta1, beta2, eps, weightDecay }: Group<AdamOptions>, t: number): { program: Program; scalars: number[] } {
+  protected update(
+    { lr, beta1, beta2, eps, weightDecay }: Group<AdamOptions>,
+    t: number,
+  ): { program: Program; scalars: number[] } {
     const scalars = [lr, beta1, beta2, eps, weightDecay, 1 - beta1 ** t, Math.sqrt(1 - beta2 ** t)]
     return { program: this.program, scalars }
   }
@@ -63,7 +68,10 @@ export class Adam extends AdamFamily {
   protected get program(): Program {
     return ADAM
   }
-  constructor(params: Iterable<Tensor> | Iterable<ParameterGroup<AdamOptions>>, options: Partial<AdamOptions> = {}) {
+  constructor(
+    params: Iterable<Tensor> | Iterable<ParameterGroup<AdamOptions>>,
+    options: Partial<AdamOptions> = {},
+  ) {
     super(params, { ...DEFAULTS, weightDecay: 0, ...options })
   }
 }
@@ -73,7 +81,10 @@ export class AdamW extends AdamFamily {
   protected get program(): Program {
     return ADAMW
   }
-  constructor(params: Iterable<Tensor> | Iterable<ParameterGroup<AdamOptions>>, options: Partial<AdamOptions> = {}) {
+  constructor(
+    params: Iterable<Tensor> | Iterable<ParameterGroup<AdamOptions>>,
+    options: Partial<AdamOptions> = {},
+  ) {
     super(params, { ...DEFAULTS, weightDecay: 0.01, ...options })
   }
 }

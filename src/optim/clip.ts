@@ -10,7 +10,15 @@ const SQUARE = new Program([input(0).mul(input(0))], 1)
 const IDENTITY = new Program([input(0)], 1)
 const ROOT = new Program([input(0).sqrt()], 1)
 const SCALE = new Program([input(0).mul(scalar(0).div(input(1).add(1e-6)).min(constant(1)))], 2, 1)
-const LIMIT = new Program([input(0).lt(scalar(0).neg()).where(scalar(0).neg(), input(0).gt(scalar(0)).where(scalar(0), input(0)))], 1, 1)
+const LIMIT = new Program(
+  [
+    input(0)
+      .lt(scalar(0).neg())
+      .where(scalar(0).neg(), input(0).gt(scalar(0)).where(scalar(0), input(0))),
+  ],
+  1,
+  1,
+)
 
 function gradientsOf(params: Iterable<Tensor>): Tensor[] {
   return [...params].flatMap((p) => (p.grad ? [p.grad] : []))
@@ -21,10 +29,12 @@ function gradientsOf(params: Iterable<Tensor>): Tensor[] {
  * (torch.nn.utils.clip_grad_norm_). Returns the norm before clipping, a scalar tensor on the device.
  */
 export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): Tensor {
-  if (!(maxNorm > 0)) throw new ArgumentError(`clipGradNorm: maxNorm is ${maxNorm}; expected a number above 0`)
+  if (!(maxNorm > 0))
+    throw new ArgumentError(`clipGradNorm: maxNorm is ${maxNorm}; expected a number above 0`)
   return noGrad(() => {
     const grads = gradientsOf(params)
-    if (grads.length === 0) throw new ArgumentError('clipGradNorm: no parameter has a gradient; call backward() first')
+    if (grads.length === 0)
+      throw new ArgumentError('clipGradNorm: no parameter has a gradient; call backward() first')
     const { backend, dtype } = grads[0]
     const partial = Tensor.allocate(backend, dtype, [grads.length])
     grads.forEach((g, i) => {
@@ -34,7 +44,8 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): Tensor 
     backend.reduce('sum', IDENTITY, [partial.view()], [], norm.view())
     backend.elementwise(ROOT, [norm.view()], [], [norm.view()])
     for (const g of grads) {
-      if (g.size > 0) backend.elementwise(SCALE, [g.view(), norm.expand(g.shape).view()], [maxNorm], [g.view()])
+      if (g.size > 0)
+        backend.elementwise(SCALE, [g.view(), norm.expand(g.shape).view()], [maxNorm], [g.view()])
       g.storage.version++
     }
     return norm

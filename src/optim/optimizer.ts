@@ -45,14 +45,18 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
   constructor(params: Iterable<Tensor> | Iterable<ParameterGroup<Options>>, defaults: Options) {
     const list = [...(params as Iterable<Tensor | ParameterGroup<Options>>)]
-    if (list.length === 0) throw new ArgumentError(`${new.target.name}: got no parameters; pass model.parameters()`)
-    const groups = list[0] instanceof Tensor ? [{ params: list as Tensor[] }] : (list as ParameterGroup<Options>[])
+    if (list.length === 0)
+      throw new ArgumentError(`${new.target.name}: got no parameters; pass model.parameters()`)
+    const groups =
+      list[0] instanceof Tensor ? [{ params: list as Tensor[] }] : (list as ParameterGroup<Options>[])
     const seen = new Set<Tensor>()
     for (const group of groups) {
       const tensors = [...group.params]
       for (const p of tensors) {
-        if (!(p instanceof Tensor) || !p.isLeaf) throw new ArgumentError(`${new.target.name}: parameters must be leaf tensors`)
-        if (seen.has(p)) throw new ArgumentError(`${new.target.name}: a parameter appears in two groups or twice in one`)
+        if (!(p instanceof Tensor) || !p.isLeaf)
+          throw new ArgumentError(`${new.target.name}: parameters must be leaf tensors`)
+        if (seen.has(p))
+          throw new ArgumentError(`${new.target.name}: a parameter appears in two groups or twice in one`)
         seen.add(p)
       }
       const given = Object.fromEntries(Object.entries(group).filter(([, v]) => v !== undefined))
@@ -68,7 +72,10 @@ export abstract class Optimizer<Options extends { lr: number }> {
   protected abstract stateNames(group: Group<Options>): readonly string[]
 
   /** The in-place update: outputs are the new parameter and the new state tensors, in order. */
-  protected abstract update(group: Group<Options>, step: number): { program: Program; scalars: readonly number[] }
+  protected abstract update(
+    group: Group<Options>,
+    step: number,
+  ): { program: Program; scalars: readonly number[] }
 
   /** How many times `step` has been called. */
   get stepCount(): number {
@@ -95,7 +102,13 @@ export abstract class Optimizer<Options extends { lr: number }> {
           const held = names.map((name) => state.tensors[name])
           const wide = bad.expand(p.shape)
           const views = [p, p.grad as Tensor, wide, ...held].map((t) => t.view())
-          if (p.size > 0) p.backend.elementwise(program, views, scalars, [p, ...held].map((t) => t.view()))
+          if (p.size > 0)
+            p.backend.elementwise(
+              program,
+              views,
+              scalars,
+              [p, ...held].map((t) => t.view()),
+            )
           p.storage.version++
         }
       }
@@ -106,7 +119,8 @@ export abstract class Optimizer<Options extends { lr: number }> {
   zeroGrad(): void {
     for (const group of this.groups) {
       for (const p of group.params) {
-        if (p.grad && !p.grad.isKept) p.grad.dispose('a gradient used after zeroGrad(); use keep(p.grad) to hold it')
+        if (p.grad && !p.grad.isKept)
+          p.grad.dispose('a gradient used after zeroGrad(); use keep(p.grad) to hold it')
         p.grad = null
       }
     }
@@ -127,13 +141,15 @@ export abstract class Optimizer<Options extends { lr: number }> {
     const { backend } = params[0]
     const partial = Tensor.allocate(backend, 'float32', [params.length])
     params.forEach((p, i) => {
-      if (p.backend !== backend) throw new DeviceError('step: parameters are on different devices; move the model to one with to()')
+      if (p.backend !== backend)
+        throw new DeviceError('step: parameters are on different devices; move the model to one with to()')
       const slot = { ...partial.view(), offset: i, shape: [], strides: [] }
       backend.reduce('sum', POISON, [(p.grad as Tensor).view()], [], slot)
     })
     const bad = Tensor.allocate(backend, 'float32', [])
     backend.reduce('sum', IDENTITY, [partial.view()], [], bad.view())
-    if (this.#firstBad?.backend !== backend) this.#firstBad = escapeScopes(zeros([], { device: backend.name }))
+    if (this.#firstBad?.backend !== backend)
+      this.#firstBad = escapeScopes(zeros([], { device: backend.name }))
     const cell = this.#firstBad.view()
     backend.elementwise(FIRST_BAD, [bad.view(), cell], [this.#stepCount], [cell])
     return bad
@@ -143,7 +159,8 @@ export abstract class Optimizer<Options extends { lr: number }> {
     let state = this.#state.get(p)
     if (!state) {
       const tensors: Record<string, Tensor> = {}
-      for (const name of names) tensors[name] = escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
+      for (const name of names)
+        tensors[name] = escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
       state = { step: 0, tensors }
       this.#state.set(p, state)
     }
@@ -162,7 +179,9 @@ export abstract class Optimizer<Options extends { lr: number }> {
       for (const [name, t] of Object.entries(state?.tensors ?? {})) tensors[`${i}.${name}`] = t
       return state?.step ?? 0
     })
-    const groups = this.groups.map(({ params: _, ...options }) => options as unknown as Record<string, number | boolean>)
+    const groups = this.groups.map(
+      ({ params: _, ...options }) => options as unknown as Record<string, number | boolean>,
+    )
     return { groups, steps, stepCount: this.#stepCount, tensors }
   }
 
@@ -174,13 +193,16 @@ export abstract class Optimizer<Options extends { lr: number }> {
     const params = this.#allParams()
     const expected = this.groups.flatMap((g) => g.params.map(() => this.stateNames(g)))
     const problems: string[] = []
-    if (saved.groups.length !== this.groups.length) problems.push(`${saved.groups.length} groups, expected ${this.groups.length}`)
-    if (saved.steps.length !== params.length) problems.push(`${saved.steps.length} parameters, expected ${params.length}`)
+    if (saved.groups.length !== this.groups.length)
+      problems.push(`${saved.groups.length} groups, expected ${this.groups.length}`)
+    if (saved.steps.length !== params.length)
+      problems.push(`${saved.steps.length} parameters, expected ${params.length}`)
     for (const [key, t] of Object.entries(saved.tensors)) {
       const [index, name] = key.split('.')
       const p = params[Number(index)]
       if (!p) problems.push(`'${key}' belongs to no parameter`)
-      else if (!expected[Number(index)].includes(name)) problems.push(`'${key}' is not part of ${this.constructor.name}'s state`)
+      else if (!expected[Number(index)].includes(name))
+        problems.push(`'${key}' is not part of ${this.constructor.name}'s state`)
       else if (!sameShape(p.shape, t.shape)) {
         problems.push(`'${key}' has shape ${formatShape(t.shape)}, the parameter ${formatShape(p.shape)}`)
       }
@@ -213,11 +235,16 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
 /** Shared range checks. */
 export function checkRange(name: string, option: string, value: number, ok: boolean, expected: string): void {
-  if (!ok || Number.isNaN(value)) throw new ArgumentError(`${name}: ${option} is ${value}; expected ${expected}`)
+  if (!ok || Number.isNaN(value))
+    throw new ArgumentError(`${name}: ${option} is ${value}; expected ${expected}`)
 }
 
 /** Leaves of an update expression: parameter, gradient, guard, then state. */
 export function updateInputs(states: number): { p: Expr; g: Expr; bad: Expr; state: Expr[] } {
-  return { p: input(0), g: input(1), bad: input(2), state: Array.from({ length: states }, (_, i) => input(3 + i)) }
+  return {
+    p: input(0),
+    g: input(1),
+    bad: input(2),
+    state: Array.from({ length: states }, (_, i) => input(3 + i)),
+  }
 }
-

@@ -44,7 +44,9 @@ export class LambdaLR {
 
   loadStateDict({ step, initial }: { step: number; initial: number[] }): void {
     if (initial.length !== this.#optimizer.groups.length) {
-      throw new ArgumentError(`loadStateDict: schedule of ${initial.length} groups for an optimizer with ${this.#optimizer.groups.length}`)
+      throw new ArgumentError(
+        `loadStateDict: schedule of ${initial.length} groups for an optimizer with ${this.#optimizer.groups.length}`,
+      )
     }
     this.#step = step
     this.#initial = [...initial]
@@ -54,12 +56,18 @@ export class LambdaLR {
 
 function checkSteps(name: string, warmupSteps: number, totalSteps: number): void {
   if (!(warmupSteps >= 0) || !(totalSteps >= warmupSteps)) {
-    throw new ArgumentError(`${name}: warmupSteps ${warmupSteps} and totalSteps ${totalSteps} must satisfy 0 <= warmupSteps <= totalSteps`)
+    throw new ArgumentError(
+      `${name}: warmupSteps ${warmupSteps} and totalSteps ${totalSteps} must satisfy 0 <= warmupSteps <= totalSteps`,
+    )
   }
 }
 
 /** From 0 up to the initial rate over `warmupSteps`, then linearly down to 0 at `totalSteps`. */
-export function linearScheduleWithWarmup(optimizer: Schedulable, warmupSteps: number, totalSteps: number): LambdaLR {
+export function linearScheduleWithWarmup(
+  optimizer: Schedulable,
+  warmupSteps: number,
+  totalSteps: number,
+): LambdaLR {
   checkSteps('linearScheduleWithWarmup', warmupSteps, totalSteps)
   return new LambdaLR(optimizer, (step) =>
     step < warmupSteps
@@ -84,12 +92,19 @@ export function cosineScheduleWithWarmup(
 }
 
 /** Half a cosine from the initial rate to `etaMin` (Loshchilov and Hutter 2017), period 2 `tMax`, torch's CosineAnnealingLR. */
-export function cosineAnnealing(optimizer: Schedulable, tMax: number, { etaMin = 0 }: { etaMin?: number } = {}): LambdaLR {
+export function cosineAnnealing(
+  optimizer: Schedulable,
+  tMax: number,
+  { etaMin = 0 }: { etaMin?: number } = {},
+): LambdaLR {
   if (!(tMax > 0)) throw new ArgumentError(`cosineAnnealing: tMax is ${tMax}; expected a number above 0`)
   const base = optimizer.groups.map((g) => g.lr)
   if (base.some((lr) => lr !== base[0])) {
     throw new ArgumentError('cosineAnnealing: groups have different rates; use a LambdaLR of your own')
   }
   const floor = base[0] === 0 ? 0 : etaMin / base[0]
-  return new LambdaLR(optimizer, (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * step) / tMax))) / 2)
+  return new LambdaLR(
+    optimizer,
+    (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * step) / tMax))) / 2,
+  )
 }

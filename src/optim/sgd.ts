@@ -42,7 +42,10 @@ const NESTEROV = withMomentum(true)
 
 /** torch.optim.SGD. */
 export class SGD extends Optimizer<SGDOptions> {
-  constructor(params: Iterable<Tensor> | Iterable<ParameterGroup<SGDOptions>>, options: Partial<SGDOptions> = {}) {
+  constructor(
+    params: Iterable<Tensor> | Iterable<ParameterGroup<SGDOptions>>,
+    options: Partial<SGDOptions> = {},
+  ) {
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, ...options })
   }
 
@@ -51,7 +54,9 @@ export class SGD extends Optimizer<SGDOptions> {
     checkRange('SGD', 'momentum', momentum, momentum >= 0, 'a number at least 0')
     checkRange('SGD', 'weightDecay', weightDecay, weightDecay >= 0, 'a number at least 0')
     if (nesterov && (momentum === 0 || dampening !== 0)) {
-      throw new ArgumentError(`SGD: nesterov needs momentum above 0 and dampening 0, got ${momentum} and ${dampening}`)
+      throw new ArgumentError(
+        `SGD: nesterov needs momentum above 0 and dampening 0, got ${momentum} and ${dampening}`,
+      )
     }
   }
 
@@ -59,9 +64,11 @@ export class SGD extends Optimizer<SGDOptions> {
     return momentum === 0 ? [] : ['momentumBuffer']
   }
 
-  protected update({ lr, momentum, dampening, weightDecay, nesterov }: Group<SGDOptions>, t: number): { program: Program; scalars: number[] } {
+  protected update(
+    { lr, momentum, dampening, weightDecay, nesterov }: Group<SGDOptions>,
+    t: number,
+  ): { program: Program; scalars: number[] } {
     const scalars = [lr, weightDecay, momentum, t === 1 ? 1 : 1 - dampening]
     return { program: momentum === 0 ? PLAIN : nesterov ? NESTEROV : CLASSIC, scalars }
   }
 }
-

@@ -34,7 +34,12 @@ export type TensorValues =
 const ARRAY = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array }
 
 /** An uninitialised tensor after its options have been checked. */
-export function allocate(op: string, shape: Shape, dtype: DType, device: DeviceName = getDefaultDevice()): Tensor {
+export function allocate(
+  op: string,
+  shape: Shape,
+  dtype: DType,
+  device: DeviceName = getDefaultDevice(),
+): Tensor {
   checkShape(op, shape)
   const backend = getBackend(device)
   checkDType(op, dtype, backend)
@@ -51,13 +56,18 @@ function finish(t: Tensor, requiresGrad: boolean | undefined): Tensor {
  * give float64, int32 and int32. Typed arrays are flat: pass `shape`.
  * @throws ShapeError for ragged nesting or a shape of another size; DTypeError for values that do not fit the dtype.
  */
-export function tensor(values: TensorValues, { shape, dtype, device, requiresGrad }: TensorOptions & { shape?: Shape } = {}): Tensor {
+export function tensor(
+  values: TensorValues,
+  { shape, dtype, device, requiresGrad }: TensorOptions & { shape?: Shape } = {},
+): Tensor {
   const { data, found, kind } = flattenValues(values)
   const type = dtype ?? kind
   const to = shape ?? found
   checkShape('tensor', to)
   if (sizeOf(to) !== data.length) {
-    throw new ShapeError(`tensor: ${data.length} values do not fill shape ${formatShape(to)}, which has ${sizeOf(to)} elements`)
+    throw new ShapeError(
+      `tensor: ${data.length} values do not fill shape ${formatShape(to)}, which has ${sizeOf(to)} elements`,
+    )
   }
   const host = convert(data, type)
   const out = allocate('tensor', to, type, device)
@@ -80,11 +90,16 @@ function flattenValues(values: TensorValues): { data: ArrayLike<number>; found: 
   if (typeof values === 'number') return { data: [values], found: [], kind: 'float32' }
   if (typeof values === 'boolean') return { data: [Number(values)], found: [], kind: 'bool' }
   if (ArrayBuffer.isView(values)) {
-    const kind = values instanceof Float32Array ? 'float32' : values instanceof Float64Array ? 'float64' : 'int32'
+    const kind =
+      values instanceof Float32Array ? 'float32' : values instanceof Float64Array ? 'float64' : 'int32'
     return { data: values, found: [values.length], kind }
   }
   const found: number[] = []
-  for (let level: TensorValues = values; Array.isArray(level) || ArrayBuffer.isView(level); level = level[0] as TensorValues) {
+  for (
+    let level: TensorValues = values;
+    Array.isArray(level) || ArrayBuffer.isView(level);
+    level = level[0] as TensorValues
+  ) {
     found.push(level.length)
     if (level.length === 0) break
   }
@@ -94,14 +109,22 @@ function flattenValues(values: TensorValues): { data: ArrayLike<number>; found: 
     if (Array.isArray(v) || ArrayBuffer.isView(v)) {
       const list = v as ArrayLike<TensorValues>
       if (axis >= found.length || list.length !== found[axis]) {
-        throw new ShapeError(`tensor: nested arrays are ragged; at depth ${axis} one has ${list.length} entries, expected ${found[axis] ?? 'a number'}`)
+        throw new ShapeError(
+          `tensor: nested arrays are ragged; at depth ${axis} one has ${list.length} entries, expected ${found[axis] ?? 'a number'}`,
+        )
       }
       for (let i = 0; i < list.length; i++) visit(list[i], axis + 1)
       return
     }
-    if (axis !== found.length) throw new ShapeError(`tensor: nested arrays are ragged; found a value at depth ${axis}, expected depth ${found.length}`)
+    if (axis !== found.length)
+      throw new ShapeError(
+        `tensor: nested arrays are ragged; found a value at depth ${axis}, expected depth ${found.length}`,
+      )
     if (typeof v === 'boolean') booleans++
-    else if (typeof v !== 'number') throw new ArgumentError(`tensor: values must be numbers or booleans, got ${v === null ? 'null' : typeof v}`)
+    else if (typeof v !== 'number')
+      throw new ArgumentError(
+        `tensor: values must be numbers or booleans, got ${v === null ? 'null' : typeof v}`,
+      )
     data.push(Number(v))
   }
   visit(values as TensorValues, 0)
@@ -111,11 +134,16 @@ function flattenValues(values: TensorValues): { data: ArrayLike<number>; found: 
 function convert(data: ArrayLike<number>, dtype: DType): HostArray {
   if (dtype === 'bool') return Uint8Array.from(data, (v) => (v === 0 ? 0 : 1))
   const Type = ARRAY[dtype]
-  if (!Type) throw new DTypeError(`tensor: unknown dtype '${String(dtype)}'; expected 'float32', 'float64', 'int32' or 'bool'`)
+  if (!Type)
+    throw new DTypeError(
+      `tensor: unknown dtype '${String(dtype)}'; expected 'float32', 'float64', 'int32' or 'bool'`,
+    )
   if (dtype === 'int32' && !(data instanceof Int32Array)) {
     for (let i = 0; i < data.length; i++) {
       if ((data[i] | 0) !== data[i]) {
-        throw new DTypeError(`tensor: ${data[i]} at position ${i} is not a 32-bit integer; use dtype 'float32'`)
+        throw new DTypeError(
+          `tensor: ${data[i]} at position ${i} is not a 32-bit integer; use dtype 'float32'`,
+        )
       }
     }
   }
@@ -123,8 +151,13 @@ function convert(data: ArrayLike<number>, dtype: DType): HostArray {
 }
 
 /** `value` everywhere. The dtype defaults to float32. */
-export function full(shape: Shape, value: number, { dtype = 'float32', device, requiresGrad }: TensorOptions = {}): Tensor {
-  if (dtype === 'int32' && (value | 0) !== value) throw new DTypeError(`full: ${value} is not a 32-bit integer`)
+export function full(
+  shape: Shape,
+  value: number,
+  { dtype = 'float32', device, requiresGrad }: TensorOptions = {},
+): Tensor {
+  if (dtype === 'int32' && (value | 0) !== value)
+    throw new DTypeError(`full: ${value} is not a 32-bit integer`)
   const out = allocate('full', shape, dtype, device)
   fillStorage(out, value)
   return finish(out, requiresGrad)
@@ -159,7 +192,9 @@ export function arange(a: number, b?: number | TensorOptions, step = 1, options:
   const [start, end] = typeof b === 'number' ? [a, b] : [0, a]
   const { dtype, ...rest } = typeof b === 'object' ? b : options
   if (![start, end, step].every(Number.isFinite) || step === 0) {
-    throw new ArgumentError(`arange: start ${start}, end ${end} and step ${step} must be finite, and the step not 0`)
+    throw new ArgumentError(
+      `arange: start ${start}, end ${end} and step ${step} must be finite, and the step not 0`,
+    )
   }
   const whole = [start, end, step].every(Number.isInteger)
   const n = Math.max(0, Math.ceil((end - start) / step))
@@ -173,7 +208,9 @@ export function linspace(start: number, end: number, steps: number, options: Ten
   checkShape('linspace', [steps])
   const gap = steps > 1 ? (end - start) / (steps - 1) : 0
   // The second half is counted from the end, so that the end is exact.
-  const values = Float64Array.from({ length: steps }, (_, i) => (2 * i < steps ? start + i * gap : end - (steps - 1 - i) * gap))
+  const values = Float64Array.from({ length: steps }, (_, i) =>
+    2 * i < steps ? start + i * gap : end - (steps - 1 - i) * gap,
+  )
   return tensor(values, { dtype: 'float32', ...options })
 }
 

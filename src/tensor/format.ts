@@ -61,7 +61,9 @@ export function formatTensor(
   const layout = build(0, 0, 'tensor('.length)
   const width = Math.max(0, ...shown.map((s) => s.length))
   // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL marks the slots filled in once the column width is known
-  const body = layout.replace(/\u0000(\d+)\u0000/g, (_, i) => (shape.length === 0 ? shown[i] : shown[i].padStart(width)))
+  const body = layout.replace(/\u0000(\d+)\u0000/g, (_, i) =>
+    shape.length === 0 ? shown[i] : shown[i].padStart(width),
+  )
   return `tensor(${[body, ...notes].join(', ')})`
 }
 
@@ -83,7 +85,8 @@ function numberFormat(data: HostArray, dtype: DType): (x: number) => string {
     if (!Number.isFinite(x)) return x > 0 ? 'inf' : '-inf'
     return f(x)
   }
-  if (largest >= 1e8 || smallest < 1e-4 || largest / smallest > 1e8) return (x) => special(x, (v) => v.toExponential(4))
+  if (largest >= 1e8 || smallest < 1e-4 || largest / smallest > 1e8)
+    return (x) => special(x, (v) => v.toExponential(4))
   if (whole) return (x) => special(x, (v) => `${v}.`)
   return (x) => special(x, (v) => v.toFixed(4))
 }

@@ -8,7 +8,8 @@ import { gradEnabled, noGrad } from './scope'
 import { copyProgram, type Tensor } from './tensor'
 
 function checkMutable(op: string, x: Tensor): void {
-  if (!x.isLeaf) throw new GraphError(`${op}: only leaves can be changed in place; this tensor is the result of an op`)
+  if (!x.isLeaf)
+    throw new GraphError(`${op}: only leaves can be changed in place; this tensor is the result of an op`)
   if (x.requiresGrad && gradEnabled()) {
     throw new GraphError(`${op}: a leaf that requires a gradient can only be changed inside noGrad(() => …)`)
   }

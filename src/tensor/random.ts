@@ -34,7 +34,8 @@ export function getRandomState(): RandomState {
 
 export function setRandomState({ seed, stream }: RandomState): void {
   manualSeed(seed)
-  if (!Number.isInteger(stream) || stream < 0) throw new ArgumentError(`setRandomState: stream ${stream} must be a non-negative integer`)
+  if (!Number.isInteger(stream) || stream < 0)
+    throw new ArgumentError(`setRandomState: stream ${stream} must be a non-negative integer`)
   state.stream = stream
 }
 
@@ -43,10 +44,19 @@ export function nextStream(): RandomState {
   return { seed: state.seed, stream: state.stream++ >>> 0 }
 }
 
-function draw(op: string, kind: RandomKind, shape: Shape, { dtype, device, requiresGrad }: TensorOptions, fallback: 'float32' | 'int32' | 'bool'): Tensor {
+function draw(
+  op: string,
+  kind: RandomKind,
+  shape: Shape,
+  { dtype, device, requiresGrad }: TensorOptions,
+  fallback: 'float32' | 'int32' | 'bool',
+): Tensor {
   const type = dtype ?? fallback
   const wanted = fallback === 'int32' ? 'int' : fallback === 'bool' ? 'bool' : 'float'
-  if (scalarType(type) !== wanted) throw new DTypeError(`${op}: dtype must be ${wanted === 'float' ? 'float32 or float64' : fallback}, got ${type}`)
+  if (scalarType(type) !== wanted)
+    throw new DTypeError(
+      `${op}: dtype must be ${wanted === 'float' ? 'float32 or float64' : fallback}, got ${type}`,
+    )
   const out = allocate(op, shape, type, device)
   const { seed, stream } = nextStream()
   if (out.size > 0) out.backend.random(kind, seed, stream, out.view())
@@ -82,7 +92,8 @@ export function bernoulli(p: number, shape: Shape, options: TensorOptions = {}):
 
 /** A random order of 0, …, n - 1. int32; drawn on the host, so equal on every device. */
 export function randperm(n: number, options: TensorOptions = {}): Tensor {
-  if (!Number.isInteger(n) || n < 0) throw new ArgumentError(`randperm: n is ${n}; expected a non-negative integer`)
+  if (!Number.isInteger(n) || n < 0)
+    throw new ArgumentError(`randperm: n is ${n}; expected a non-negative integer`)
   const { seed, stream } = nextStream()
   return tensor(new HostRandom(seed).fork(stream).permutation(n), { dtype: 'int32', ...options })
 }

@@ -124,7 +124,11 @@ export function setTensorGuard(guard: (value: object) => value is Tensor): void 
 }
 
 /** Visits every tensor reachable through arrays, maps, sets and object properties. */
-export function eachTensor(value: unknown, visit: (tensor: Tensor) => void, seen: Set<object> = new Set()): void {
+export function eachTensor(
+  value: unknown,
+  visit: (tensor: Tensor) => void,
+  seen: Set<object> = new Set(),
+): void {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || seen.has(value)) return
   seen.add(value)
   if (isTensor(value)) visit(value)

@@ -47,7 +47,9 @@ export function formatShape(shape: Shape): string {
 /** Checks that a user's shape is a list of non-negative integers within the limits. */
 export function checkShape(op: string, shape: Shape): void {
   if (shape.length > MAX_RANK) {
-    throw new ShapeError(`${op}: shape ${formatShape(shape)} has ${shape.length} axes; at most ${MAX_RANK} are supported`)
+    throw new ShapeError(
+      `${op}: shape ${formatShape(shape)} has ${shape.length} axes; at most ${MAX_RANK} are supported`,
+    )
   }
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 0) {
@@ -89,20 +91,27 @@ export function broadcastStrides(shape: Shape, strides: readonly number[], to: S
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const span = Math.max(rank, 1)
   if (!Number.isInteger(dim) || dim < -span || dim >= span) {
-    throw new ArgumentError(`${op}: dim ${dim} is out of range for a tensor with ${rank} axes; expected ${-span} to ${span - 1}`)
+    throw new ArgumentError(
+      `${op}: dim ${dim} is out of range for a tensor with ${rank} axes; expected ${-span} to ${span - 1}`,
+    )
   }
   return dim < 0 ? dim + span : dim
 }
 
 /** Dimension arguments made non-negative, ascending and distinct; undefined means all. */
-export function normalizeDims(op: string, dims: number | readonly number[] | undefined, rank: number): number[] {
+export function normalizeDims(
+  op: string,
+  dims: number | readonly number[] | undefined,
+  rank: number,
+): number[] {
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i)
   if (rank === 0) {
     for (const d of typeof dims === 'number' ? [dims] : dims) normalizeDim(op, d, 0)
     return []
   }
   const list = (typeof dims === 'number' ? [dims] : dims).map((d) => normalizeDim(op, d, rank))
-  if (new Set(list).size !== list.length) throw new ArgumentError(`${op}: dims [${String(dims)}] name an axis twice`)
+  if (new Set(list).size !== list.length)
+    throw new ArgumentError(`${op}: dims [${String(dims)}] name an axis twice`)
   return list.sort((a, b) => a - b)
 }
 
@@ -123,9 +132,12 @@ export function resolveReshape(op: string, from: Shape, to: Shape): number[] {
   const shape = [...to]
   if (unknown >= 0) {
     const rest = sizeOf(to.filter((_, i) => i !== unknown))
-    if (to.lastIndexOf(-1) !== unknown) throw new ShapeError(`${op}: shape ${formatShape(to)} has more than one -1`)
+    if (to.lastIndexOf(-1) !== unknown)
+      throw new ShapeError(`${op}: shape ${formatShape(to)} has more than one -1`)
     if (rest === 0 || size % rest !== 0) {
-      throw new ShapeError(`${op}: cannot infer the -1 of ${formatShape(to)} from ${formatShape(from)} (${size} elements)`)
+      throw new ShapeError(
+        `${op}: cannot infer the -1 of ${formatShape(to)} from ${formatShape(from)} (${size} elements)`,
+      )
     }
     shape[unknown] = size / rest
   }

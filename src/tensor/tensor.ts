@@ -140,7 +140,9 @@ export class Tensor {
 
   set requiresGrad(value: boolean) {
     if (!this.isLeaf) {
-      throw new GraphError('requiresGrad can only be set on a leaf; use detach() to get a leaf that shares the values')
+      throw new GraphError(
+        'requiresGrad can only be set on a leaf; use detach() to get a leaf that shares the values',
+      )
     }
     if (value && scalarType(this.dtype) !== 'float') {
       throw new DTypeError(`requiresGrad: only float tensors have gradients, this one is ${this.dtype}`)
@@ -151,7 +153,13 @@ export class Tensor {
   /** The window as backends see it. */
   view(): View {
     const { storage } = this
-    return { buffer: storage.buffer, dtype: storage.dtype, offset: this.offset, shape: this.shape, strides: this.strides }
+    return {
+      buffer: storage.buffer,
+      dtype: storage.dtype,
+      offset: this.offset,
+      shape: this.shape,
+      strides: this.strides,
+    }
   }
 
   /** Gives this handle's claim on the memory back. Other views and the tape keep theirs. Idempotent. */
@@ -182,9 +190,8 @@ export class Tensor {
     releaseWhenDropped(this, next)
     this.#reference.release()
     this.#reference = next
-    const self: { -readonly [K in 'offset' | 'strides']: this[K] } = this
-    self.offset = offset
-    self.strides = contiguousStrides(this.shape)
+    this.offset = offset
+    this.strides = contiguousStrides(this.shape)
   }
 
   /** A fresh copy of the elements in row-major order; bool as 0 and 1 in a Uint8Array. */
@@ -227,7 +234,9 @@ export class Tensor {
   /** The value of a one-element tensor. */
   async item(): Promise<number> {
     if (this.size !== 1) {
-      throw new ArgumentError(`item: the tensor must have one element, this one has shape ${formatShape(this.shape)}`)
+      throw new ArgumentError(
+        `item: the tensor must have one element, this one has shape ${formatShape(this.shape)}`,
+      )
     }
     return (await this.data())[0]
   }
@@ -251,7 +260,13 @@ export class Tensor {
   private packed(): Storage {
     const { storage } = this
     const copy = new Storage(storage.backend, this.dtype, this.size)
-    const out: View = { buffer: copy.buffer, dtype: this.dtype, offset: 0, shape: this.shape, strides: contiguousStrides(this.shape) }
+    const out: View = {
+      buffer: copy.buffer,
+      dtype: this.dtype,
+      offset: 0,
+      shape: this.shape,
+      strides: contiguousStrides(this.shape),
+    }
     if (this.size > 0) storage.backend.elementwise(copyProgram(this.dtype), [this.view()], [], [out])
     return copy
   }

@@ -53,8 +53,16 @@ export function map(
   const backend = sameDevice(op, inputs)
   const shape = broadcastShapes(op + inModule(), ...inputs.map((t) => t.shape))
   const views = inputs.map((t) => expandedView(t, shape))
-  const outputs = program.outputs.map((_, k) => Tensor.allocate(backend, dtypes?.[k] ?? outputDType(program, k, inputs), shape))
-  if (outputs[0].size > 0) backend.elementwise(program, views, scalars, outputs.map((t) => t.view()))
+  const outputs = program.outputs.map((_, k) =>
+    Tensor.allocate(backend, dtypes?.[k] ?? outputDType(program, k, inputs), shape),
+  )
+  if (outputs[0].size > 0)
+    backend.elementwise(
+      program,
+      views,
+      scalars,
+      outputs.map((t) => t.view()),
+    )
   recordAdjoint(op, program, inputs, scalars, outputs, shape, (grads) => grads)
   return outputs
 }
@@ -75,7 +83,9 @@ export function mapSum(
   recordAdjoint(op, program, inputs, scalars, [out], shape, ([g]) => {
     if (!g) return [null]
     const strides = broadcastStrides(kept, unreduced(g, dims, shape.length), shape)
-    return [recordedWindow('expand', g, shape, strides, (gg) => mapSum('sum', IDENTITY, [gg], [], dims, keepdim))]
+    return [
+      recordedWindow('expand', g, shape, strides, (gg) => mapSum('sum', IDENTITY, [gg], [], dims, keepdim)),
+    ]
   })
   return out
 }
@@ -105,7 +115,11 @@ export function mapReduce(
     const v = expandedView(t, shape)
     return { ...v, shape: order.map((i) => v.shape[i]), strides: order.map((i) => v.strides[i]) }
   })
-  const out = Tensor.allocate(backend, dtype ?? outputDType(program, 0, inputs), reducedShape(shape, dims, keepdim))
+  const out = Tensor.allocate(
+    backend,
+    dtype ?? outputDType(program, 0, inputs),
+    reducedShape(shape, dims, keepdim),
+  )
   if (out.size > 0) {
     const outer = reducedShape(shape, dims, false)
     const bare = keepdim ? out.strides.filter((_, i) => !dims.includes(i)) : out.strides
@@ -144,7 +158,9 @@ function dropLeading(t: Tensor, shape: Shape): Tensor {
   const lead = t.ndim - shape.length
   if (lead === 0) return t
   return recordedWindow('squeeze', t, shape, t.strides.slice(lead), (g) =>
-    recordedWindow('unsqueeze', g, t.shape, [...new Array<number>(lead).fill(0), ...g.strides], (gg) => dropLeading(gg, shape)),
+    recordedWindow('unsqueeze', g, t.shape, [...new Array<number>(lead).fill(0), ...g.strides], (gg) =>
+      dropLeading(gg, shape),
+    ),
   )
 }
 
@@ -175,7 +191,10 @@ function adjointOf(program: Program, present: readonly boolean[], needs: readonl
     const gs = present.map((p, k) => (p ? input(n + k) : null))
     const found = differentiate(program.exprs, gs, wrt)
     const exprs = needs.map((need, i) => (need ? found[wrt.indexOf(i)] : null))
-    const uses = new Program(exprs.filter((e): e is Expr => e !== null), n + gs.length).usedInputs.filter((i) => i < n)
+    const uses = new Program(
+      exprs.filter((e): e is Expr => e !== null),
+      n + gs.length,
+    ).usedInputs.filter((i) => i < n)
     adjoint = { exprs, uses, programs: new Map() }
     cache.set(key, adjoint)
   }
@@ -226,48 +245,80 @@ function recordAdjoint(
   spread: (grads: readonly (Tensor | null)[]) => readonly (Tensor | null)[],
 ): void {
   const needs = inputs.map((t) => t.requiresGrad)
-  const { uses } = needs.includes(true) ? adjointOf(program, outputs.map(() => true), needs) : { uses: [] as readonly number[] }
+  const { uses } = needs.includes(true)
+    ? adjointOf(
+        program,
+        outputs.map(() => true),
+        needs,
+      )
+    : { uses: [] as readonly number[] }
   const shapes = inputs.map((t) => t.shape)
   const dtypes = inputs.map((t) => t.dtype)
-  record(op, inputs, outputs, uses.map((i) => inputs[i]), (outputGrads, saved) => {
-    const grads = spread(outputGrads)
-    const adjoint = adjointOf(program, grads.map((g) => g !== null), needs)
-    const operand = (i: number): Tensor =>
-      i < inputs.length ? saved[uses.indexOf(i)] : (grads[i - inputs.length] as Tensor)
-    const result: (Tensor | null)[] = shapes.map(() => null)
-    const together: number[] = []
-    adjoint.exprs.forEach((e, i) => {
-      if (!e) return
-      // Every adjoint reads a gradient, and gradients have the full shape.
-      if (e.kind === 'input' && dtypes[i] === operand(e.value).dtype) result[i] = sumTo(operand(e.value), shapes[i])
-      else if (sameShape(shapes[i], shape)) together.push(i)
-      else {
-        const { program: p, operands } = packed(adjoint, [i], scalars.length)
-        const lead = shape.length - shapes[i].length
-        const dims = [...shape.keys()].filter((d) => d < lead || (shapes[i][d - lead] === 1 && shape[d] !== 1))
-        result[i] = dropLeading(mapSum(`${op} backward`, p, operands.map(operand), scalars, dims, true, dtypes[i]), shapes[i])
-      }
-    })
-    const groups = fits(adjoint, together, scalars.length) ? [together] : together.map((i) => [i])
-    for (const group of groups) {
-      if (group.length === 0) continue
-      const { program: p, operands } = packed(adjoint, group, scalars.length)
-      const outs = map(`${op} backward`, p, operands.map(operand), scalars, group.map((i) => dtypes[i]))
-      group.forEach((i, k) => {
-        result[i] = outs[k]
+  record(
+    op,
+    inputs,
+    outputs,
+    uses.map((i) => inputs[i]),
+    (outputGrads, saved) => {
+      const grads = spread(outputGrads)
+      const adjoint = adjointOf(
+        program,
+        grads.map((g) => g !== null),
+        needs,
+      )
+      const operand = (i: number): Tensor =>
+        i < inputs.length ? saved[uses.indexOf(i)] : (grads[i - inputs.length] as Tensor)
+      const result: (Tensor | null)[] = shapes.map(() => null)
+      const together: number[] = []
+      adjoint.exprs.forEach((e, i) => {
+        if (!e) return
+        // Every adjoint reads a gradient, and gradients have the full shape.
+        if (e.kind === 'input' && dtypes[i] === operand(e.value).dtype)
+          result[i] = sumTo(operand(e.value), shapes[i])
+        else if (sameShape(shapes[i], shape)) together.push(i)
+        else {
+          const { program: p, operands } = packed(adjoint, [i], scalars.length)
+          const lead = shape.length - shapes[i].length
+          const dims = [...shape.keys()].filter(
+            (d) => d < lead || (shapes[i][d - lead] === 1 && shape[d] !== 1),
+          )
+          result[i] = dropLeading(
+            mapSum(`${op} backward`, p, operands.map(operand), scalars, dims, true, dtypes[i]),
+            shapes[i],
+          )
+        }
       })
-    }
-    return result
-  })
+      const groups = fits(adjoint, together, scalars.length) ? [together] : together.map((i) => [i])
+      for (const group of groups) {
+        if (group.length === 0) continue
+        const { program: p, operands } = packed(adjoint, group, scalars.length)
+        const outs = map(
+          `${op} backward`,
+          p,
+          operands.map(operand),
+          scalars,
+          group.map((i) => dtypes[i]),
+        )
+        group.forEach((i, k) => {
+          result[i] = outs[k]
+        })
+      }
+      return result
+    },
+  )
 }
 
 function fits(adjoint: Adjoint, group: readonly number[], scalarCount: number): boolean {
-  return group.length === 0 || packed(adjoint, group, scalarCount).operands.length + group.length <= MAX_BINDINGS
+  return (
+    group.length === 0 || packed(adjoint, group, scalarCount).operands.length + group.length <= MAX_BINDINGS
+  )
 }
 
 /** Refuses dtypes an op is not defined for. */
 export function requireFloat(op: string, x: Tensor): void {
   if (scalarType(x.dtype) !== 'float') {
-    throw new DTypeError(`${op}: expected a float tensor, got ${x.dtype}${inModule()}; convert it with to('float32')`)
+    throw new DTypeError(
+      `${op}: expected a float tensor, got ${x.dtype}${inModule()}; convert it with to('float32')`,
+    )
   }
 }

@@ -11,15 +11,21 @@ import { map } from './apply'
 
 const TYPES = ['float', 'int', 'bool'] as const
 const CAST = Object.fromEntries(
-  TYPES.flatMap((from) => TYPES.map((to) => [`${from}>${to}`, new Program([(input(0, from) as Expr).cast(to)], 1)])),
+  TYPES.flatMap((from) =>
+    TYPES.map((to) => [`${from}>${to}`, new Program([(input(0, from) as Expr).cast(to)], 1)]),
+  ),
 )
 
 export function checkDType(op: string, dtype: DType, backend: Tensor['backend']): void {
   if (!['float32', 'float64', 'int32', 'bool'].includes(dtype)) {
-    throw new DTypeError(`${op}: unknown dtype '${String(dtype)}'; expected 'float32', 'float64', 'int32' or 'bool'`)
+    throw new DTypeError(
+      `${op}: unknown dtype '${String(dtype)}'; expected 'float32', 'float64', 'int32' or 'bool'`,
+    )
   }
   if (!backend.supports(dtype)) {
-    throw new DTypeError(`${op}: device '${backend.name}' has no ${dtype}; name another dtype, such as 'float32'`)
+    throw new DTypeError(
+      `${op}: device '${backend.name}' has no ${dtype}; name another dtype, such as 'float32'`,
+    )
   }
 }
 
@@ -40,7 +46,9 @@ export function toDevice(x: Tensor, device: DeviceName): Tensor {
   checkDType('to', x.dtype, backend)
   const values = x.dataSync()
   if (!values) {
-    throw new DeviceError(`to('${device}'): a ${x.device} tensor cannot be read at once; use \`await x.cpu()\``)
+    throw new DeviceError(
+      `to('${device}'): a ${x.device} tensor cannot be read at once; use \`await x.cpu()\``,
+    )
   }
   const out = Tensor.allocate(backend, x.dtype, x.shape)
   if (out.size > 0) backend.write(out.storage.buffer, x.dtype, values, 0)

@@ -13,7 +13,11 @@ export type Operand = Tensor | number
 const families = new Map<string, Program>()
 
 /** The program of a row for these operand types, built once. Tensors become inputs and numbers scalars, in order. */
-function specialize(op: string, build: (...args: Expr[]) => Expr, kinds: readonly { tensor: boolean; type: ScalarType }[]): Program {
+function specialize(
+  op: string,
+  build: (...args: Expr[]) => Expr,
+  kinds: readonly { tensor: boolean; type: ScalarType }[],
+): Program {
   const key = `${op}:${kinds.map((k) => `${k.tensor ? 't' : 'n'}${k.type}`).join(',')}`
   let program = families.get(key)
   if (!program) {
@@ -61,9 +65,14 @@ const FLOAT_RESULT = new Set(['div', 'pow'])
 type Unary = (x: Tensor) => Tensor
 type Binary = (a: Operand, b: Operand) => Tensor
 
-const unary = (op: string, build: (x: Expr) => Expr): Unary => (x) => apply(op, build as (...args: Expr[]) => Expr, [x])
-const binary = (op: string, build: (a: Expr, b: Expr) => Expr): Binary => (a, b) =>
-  apply(op, build as (...args: Expr[]) => Expr, [a, b])
+const unary =
+  (op: string, build: (x: Expr) => Expr): Unary =>
+  (x) =>
+    apply(op, build as (...args: Expr[]) => Expr, [x])
+const binary =
+  (op: string, build: (a: Expr, b: Expr) => Expr): Binary =>
+  (a, b) =>
+    apply(op, build as (...args: Expr[]) => Expr, [a, b])
 
 export const add = binary('add', (a, b) => a.add(b))
 export const sub = binary('sub', (a, b) => a.sub(b))
@@ -121,11 +130,25 @@ export const softplus = unary('softplus', (x) =>
   x.gt(20).where(x.asFloat(), x.asFloat().max(0).add(x.asFloat().abs().neg().exp().log1p())),
 )
 /** log(sigmoid(x)). */
-export const logSigmoid = unary('logSigmoid', (x) => x.asFloat().min(0).sub(x.asFloat().abs().neg().exp().log1p()))
+export const logSigmoid = unary('logSigmoid', (x) =>
+  x.asFloat().min(0).sub(x.asFloat().abs().neg().exp().log1p()),
+)
 
 const geluExact = unary('gelu', (x) => x.asFloat().mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1)))
 const geluTanh = unary('geluTanh', (x) =>
-  x.asFloat().mul(0.5).mul(x.mul(x).mul(x).mul(0.044715).add(x).mul(Math.sqrt(2 / Math.PI)).tanh().add(1)),
+  x
+    .asFloat()
+    .mul(0.5)
+    .mul(
+      x
+        .mul(x)
+        .mul(x)
+        .mul(0.044715)
+        .add(x)
+        .mul(Math.sqrt(2 / Math.PI))
+        .tanh()
+        .add(1),
+    ),
 )
 
 /**
@@ -144,14 +167,23 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const type = model ? scalarType(model.dtype) : 'float'
   for (const x of [a, b]) {
     if (typeof x === 'number' && type !== 'float' && !Number.isInteger(x)) {
-      throw new DTypeError(`where: the number ${x} does not fit ${model?.dtype}; convert the tensor with to('float32') first`)
+      throw new DTypeError(
+        `where: the number ${x} does not fit ${model?.dtype}; convert the tensor with to('float32') first`,
+      )
     }
   }
   const operands = [chosen, a, b]
-  const kinds = operands.map((x) => (x instanceof Tensor ? { tensor: true, type: scalarType(x.dtype) } : { tensor: false, type }))
+  const kinds = operands.map((x) =>
+    x instanceof Tensor ? { tensor: true, type: scalarType(x.dtype) } : { tensor: false, type },
+  )
   const program = specialize('where', (c, x, y) => c.where(x, y), kinds)
   const tensors = operands.filter((x): x is Tensor => x instanceof Tensor)
-  return map('where', program, tensors, operands.filter((x): x is number => typeof x === 'number'))[0]
+  return map(
+    'where',
+    program,
+    tensors,
+    operands.filter((x): x is number => typeof x === 'number'),
+  )[0]
 }
 
 /** `x` with `value` where `mask` (bool, broadcast to x) is true. */

@@ -14,7 +14,9 @@ import { fillStorage, reshape, unsqueeze } from './views'
 
 function checkIndex(op: string, index: Tensor): void {
   if (index.dtype !== 'int32') {
-    throw new DTypeError(`${op}: index must be int32, got ${index.dtype}${inModule()}; convert it with to('int32')`)
+    throw new DTypeError(
+      `${op}: index must be int32, got ${index.dtype}${inModule()}; convert it with to('int32')`,
+    )
   }
 }
 
@@ -77,10 +79,14 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
   const d = normalizeDim('scatterAdd', dim, x.ndim)
   checkLines('scatterAdd', x.shape, d, index.shape)
   if (formatShape(src.shape) !== formatShape(index.shape)) {
-    throw new ShapeError(`scatterAdd: src has shape ${formatShape(src.shape)}, index ${formatShape(index.shape)}; they must be equal`)
+    throw new ShapeError(
+      `scatterAdd: src has shape ${formatShape(src.shape)}, index ${formatShape(index.shape)}; they must be equal`,
+    )
   }
   if (scalarType(x.dtype) !== 'float' || src.dtype !== x.dtype) {
-    throw new DTypeError(`scatterAdd: expected two tensors of one float dtype, got ${x.dtype} and ${src.dtype}`)
+    throw new DTypeError(
+      `scatterAdd: expected two tensors of one float dtype, got ${x.dtype} and ${src.dtype}`,
+    )
   }
   checkRange('scatterAdd', index, x.shape[d] ?? 1)
   sameDevice('scatterAdd', [x, index, src])
@@ -99,7 +105,11 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
   return tidy(() => {
     const flat = reshape(index, [index.size])
     const lines = x.shape.map((n, i) => (i === d ? index.size : n))
-    const spread = flat.window(flat.offset, lines, lines.map((_, i) => (i === d ? flat.strides[0] : 0)))
+    const spread = flat.window(
+      flat.offset,
+      lines,
+      lines.map((_, i) => (i === d ? flat.strides[0] : 0)),
+    )
     spread.storage.range ??= index.storage.range
     const rows = gather(x, d, spread)
     return reshape(rows, [...x.shape.slice(0, d), ...index.shape, ...x.shape.slice(d + 1)])
@@ -130,7 +140,9 @@ export function oneHot(index: Tensor, classes?: number): Tensor {
   checkIndex('oneHot', index)
   const count = classes ?? (index.storage.range ? index.storage.range.max + 1 : 0)
   if (count < 1) {
-    throw new ShapeError('oneHot: pass the number of classes; it is only known by itself for ids made on the host')
+    throw new ShapeError(
+      'oneHot: pass the number of classes; it is only known by itself for ids made on the host',
+    )
   }
   checkRange('oneHot', index, count)
   return tidy(() => cast(eq(unsqueeze(index, -1), arange(count, { device: index.device })), 'int32'))

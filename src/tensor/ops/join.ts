@@ -23,7 +23,9 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
       )
     }
     if (t.dtype !== first.dtype) {
-      throw new DTypeError(`cat: dtypes ${first.dtype} and ${t.dtype} differ${inModule()}; convert them to one with to()`)
+      throw new DTypeError(
+        `cat: dtypes ${first.dtype} and ${t.dtype} differ${inModule()}; convert them to one with to()`,
+      )
     }
   }
   const shape = [...first.shape]
@@ -38,13 +40,20 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
     at += t.shape[d]
   }
   const sizes = tensors.map((t) => t.shape[d])
-  record('cat', tensors, [out], [], ([g], _, needs) => needs.map((need, i) => (g && need ? narrow(g, d, starts[i], sizes[i]) : null)))
+  record('cat', tensors, [out], [], ([g], _, needs) =>
+    needs.map((need, i) => (g && need ? narrow(g, d, starts[i], sizes[i]) : null)),
+  )
   return out
 }
 
 /** Joins tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  return tidy(() => cat(tensors.map((t) => unsqueeze(t, dim)), dim))
+  return tidy(() =>
+    cat(
+      tensors.map((t) => unsqueeze(t, dim)),
+      dim,
+    ),
+  )
 }
 
 /** Cuts an axis into parts of `size` (the last may be shorter), or of the listed sizes. Views. */
@@ -53,12 +62,17 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
   const total = x.shape[d]
   let sizes: number[]
   if (typeof size === 'number') {
-    if (!Number.isInteger(size) || size < 1) throw new ArgumentError(`split: size ${size} must be a positive integer`)
-    sizes = Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size))
+    if (!Number.isInteger(size) || size < 1)
+      throw new ArgumentError(`split: size ${size} must be a positive integer`)
+    sizes = Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) =>
+      Math.min(size, total - i * size),
+    )
   } else {
     sizes = [...size]
     if (sizes.some((n) => n < 0) || sizes.reduce((a, b) => a + b, 0) !== total) {
-      throw new ArgumentError(`split: sizes [${String(sizes)}] must add up to ${total}, the size of axis ${d}`)
+      throw new ArgumentError(
+        `split: sizes [${String(sizes)}] must add up to ${total}, the size of axis ${d}`,
+      )
     }
   }
   let at = 0
@@ -70,6 +84,7 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 
 /** Cuts an axis into at most `count` parts of equal size (the last may be shorter). Views. */
 export function chunk(x: Tensor, count: number, dim = 0): Tensor[] {
-  if (!Number.isInteger(count) || count < 1) throw new ArgumentError(`chunk: count ${count} must be a positive integer`)
+  if (!Number.isInteger(count) || count < 1)
+    throw new ArgumentError(`chunk: count ${count} must be a positive integer`)
   return split(x, Math.max(1, Math.ceil(x.shape[normalizeDim('chunk', dim, x.ndim)] / count)), dim)
 }

@@ -16,9 +16,12 @@ import { fillStorage, reshape, squeeze, transpose, unsqueeze } from './views'
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   const shapes = `${formatShape(a.shape)} and ${formatShape(b.shape)}`
-  if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: operands need at least one axis, got ${shapes}${inModule()}`)
+  if (a.ndim === 0 || b.ndim === 0)
+    throw new ShapeError(`matmul: operands need at least one axis, got ${shapes}${inModule()}`)
   if (a.dtype !== b.dtype || scalarType(a.dtype) !== 'float') {
-    throw new DTypeError(`matmul: expected two tensors of one float dtype, got ${a.dtype} and ${b.dtype}${inModule()}`)
+    throw new DTypeError(
+      `matmul: expected two tensors of one float dtype, got ${a.dtype} and ${b.dtype}${inModule()}`,
+    )
   }
   if (a.shape[a.ndim - 1] !== b.shape[Math.max(0, b.ndim - 2)]) {
     throw new ShapeError(
@@ -31,7 +34,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (b.ndim === 2 && a.ndim > 2) {
     // One large product instead of a batch of small ones; its weight gradient is one product too.
     const outer = a.shape.slice(0, -1)
-    return tidy(() => reshape(product(reshape(a, [sizeOf(outer), a.shape[a.ndim - 1]]), b), [...outer, b.shape[1]]))
+    return tidy(() =>
+      reshape(product(reshape(a, [sizeOf(outer), a.shape[a.ndim - 1]]), b), [...outer, b.shape[1]]),
+    )
   }
   return product(a, b)
 }
@@ -44,7 +49,8 @@ function product(a: Tensor, b: Tensor): Tensor {
   const n = b.shape[b.ndim - 1]
   const out = Tensor.allocate(backend, a.dtype, [...batch, m, n])
   if (k === 0) fillStorage(out, 0)
-  else if (out.size > 0) backend.matmul(spread(a, [...batch, m, k]), spread(b, [...batch, k, n]), out.view(), false)
+  else if (out.size > 0)
+    backend.matmul(spread(a, [...batch, m, k]), spread(b, [...batch, k, n]), out.view(), false)
   record('matmul', [a, b], [out], [a, b], ([g], [x, y], [needA, needB]) => {
     if (!g) return [null, null]
     return [

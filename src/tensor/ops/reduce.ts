@@ -22,7 +22,10 @@ export interface ReduceOptions {
 /** Axes to reduce: one, several, or all if left out. */
 export type Dims = number | readonly number[]
 
-const INT_SUM = { int: new Program([input(0, 'int')], 1), bool: new Program([input(0, 'bool').cast('int')], 1) }
+const INT_SUM = {
+  int: new Program([input(0, 'int')], 1),
+  bool: new Program([input(0, 'bool').cast('int')], 1),
+}
 
 /** Sum over `dims` (default: all). int32 and bool give int32. */
 export function sum(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
@@ -39,7 +42,14 @@ export function mean(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions 
   return tidy(() => div(mapSum('mean', IDENTITY, [x], [], axes, keepdim), n))
 }
 
-const SQUARED_DISTANCE = new Program([input(0).sub(input(1)).mul(input(0).sub(input(1)))], 2)
+const SQUARED_DISTANCE = new Program(
+  [
+    input(0)
+      .sub(input(1))
+      .mul(input(0).sub(input(1))),
+  ],
+  2,
+)
 
 /** Variance over `dims`; divides by n - `correction` (default 1, Bessel's). */
 export function variance(
@@ -105,7 +115,12 @@ export function amin(x: Tensor, dims?: Dims, options: ReduceOptions = {}): Tenso
   return extremum('min', x, dims, options)
 }
 
-function extremum(kind: 'max' | 'min', x: Tensor, dims: Dims | undefined, { keepdim = false }: ReduceOptions): Tensor {
+function extremum(
+  kind: 'max' | 'min',
+  x: Tensor,
+  dims: Dims | undefined,
+  { keepdim = false }: ReduceOptions,
+): Tensor {
   const axes = normalizeDims(kind, dims, x.ndim)
   refuseEmpty(kind, x.shape, axes)
   const out = mapReduce(kind, kind, copyProgram(x.dtype), [x], [], axes, keepdim)
@@ -121,7 +136,9 @@ function extremum(kind: 'max' | 'min', x: Tensor, dims: Dims | undefined, { keep
 
 function refuseEmpty(op: string, shape: Shape, axes: readonly number[]): void {
   if (axes.some((d) => shape[d] === 0)) {
-    throw new ShapeError(`${op}: cannot reduce an axis of size 0 of shape ${formatShape(shape)}${inModule()}; it has no extremum`)
+    throw new ShapeError(
+      `${op}: cannot reduce an axis of size 0 of shape ${formatShape(shape)}${inModule()}; it has no extremum`,
+    )
   }
 }
 
@@ -145,7 +162,12 @@ export function min(x: Tensor, dim?: number, options: ReduceOptions = {}): Tenso
   return dim === undefined ? amin(x) : extremaAlong('min', x, dim, options)
 }
 
-function extremaAlong(kind: 'max' | 'min', x: Tensor, dim: number, { keepdim = false }: ReduceOptions): Extrema {
+function extremaAlong(
+  kind: 'max' | 'min',
+  x: Tensor,
+  dim: number,
+  { keepdim = false }: ReduceOptions,
+): Extrema {
   return tidy(() => {
     const d = normalizeDim(kind, dim, x.ndim)
     if (x.ndim === 0) return { values: copy(x), indices: argReduce(kind, x, undefined, {}) }
@@ -155,7 +177,12 @@ function extremaAlong(kind: 'max' | 'min', x: Tensor, dim: number, { keepdim = f
   })
 }
 
-function argReduce(kind: 'max' | 'min', x: Tensor, dim: number | undefined, { keepdim = false }: ReduceOptions): Tensor {
+function argReduce(
+  kind: 'max' | 'min',
+  x: Tensor,
+  dim: number | undefined,
+  { keepdim = false }: ReduceOptions,
+): Tensor {
   const op = kind === 'max' ? 'argmax' : 'argmin'
   if (dim === undefined || x.ndim === 0) {
     if (x.size === 0) throw new ShapeError(`${op}: the tensor has no elements`)
@@ -189,12 +216,28 @@ export function argmin(x: Tensor, dim?: number, options: ReduceOptions = {}): Te
 
 /** Whether any element is non-zero. bool. */
 export function any(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return mapReduce('max', 'any', TRUTH[scalarType(x.dtype)], [x], [], normalizeDims('any', dims, x.ndim), keepdim)
+  return mapReduce(
+    'max',
+    'any',
+    TRUTH[scalarType(x.dtype)],
+    [x],
+    [],
+    normalizeDims('any', dims, x.ndim),
+    keepdim,
+  )
 }
 
 /** Whether all elements are non-zero. bool. */
 export function all(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return mapReduce('min', 'all', TRUTH[scalarType(x.dtype)], [x], [], normalizeDims('all', dims, x.ndim), keepdim)
+  return mapReduce(
+    'min',
+    'all',
+    TRUTH[scalarType(x.dtype)],
+    [x],
+    [],
+    normalizeDims('all', dims, x.ndim),
+    keepdim,
+  )
 }
 
 const TRUTH = {
@@ -208,10 +251,27 @@ const POWER_SUM: Record<string, Program> = {
   2: new Program([input(0).mul(input(0))], 1),
 }
 const ABS_POWER = new Program([input(0).abs().pow(scalar(0))], 1, 1)
-const ROOT = new Program([input(0).eq(0).where(0, input(0).eq(0).where(1, input(0)).pow(constant(1).div(scalar(0))))], 1, 1)
+const ROOT = new Program(
+  [
+    input(0)
+      .eq(0)
+      .where(
+        0,
+        input(0)
+          .eq(0)
+          .where(1, input(0))
+          .pow(constant(1).div(scalar(0))),
+      ),
+  ],
+  1,
+  1,
+)
 
 /** Vector p-norm over `dims` (default: all). p: any number above 0, or Infinity. Default 2. Gradient 0 where the norm is 0. */
-export function norm(x: Tensor, { p = 2, dims, keepdim = false }: { p?: number; dims?: Dims } & ReduceOptions = {}): Tensor {
+export function norm(
+  x: Tensor,
+  { p = 2, dims, keepdim = false }: { p?: number; dims?: Dims } & ReduceOptions = {},
+): Tensor {
   requireFloat('norm', x)
   if (!(p > 0)) throw new ArgumentError(`norm: p is ${p}; expected a number above 0 or Infinity`)
   const axes = normalizeDims('norm', dims, x.ndim)

@@ -65,6 +65,11 @@ export function logsumexp(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOpt
     const shift = noGrad(() => shifted('logsumexp', detach(x), axes)[0])
     const total = log(mapSum('logsumexp', EXP_SHIFTED, [x, shift], [], axes, true))
     const wide = add(total, shift)
-    return keepdim ? wide : reshape(wide, x.shape.filter((_, i) => !axes.includes(i)))
+    return keepdim
+      ? wide
+      : reshape(
+          wide,
+          x.shape.filter((_, i) => !axes.includes(i)),
+        )
   })
 }

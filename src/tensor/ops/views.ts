@@ -80,7 +80,8 @@ export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
 /** Repeats axes of size 1, and new leading ones, without copying. -1 keeps a size. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   const lead = shape.length - x.ndim
-  if (lead < 0) throw new ShapeError(`expand: ${formatShape(shape)} has fewer axes than ${formatShape(x.shape)}`)
+  if (lead < 0)
+    throw new ShapeError(`expand: ${formatShape(shape)} has fewer axes than ${formatShape(x.shape)}`)
   const to = shape.map((n, i) => (n === -1 && i >= lead ? x.shape[i - lead] : n))
   checkShape('expand', to)
   x.shape.forEach((n, i) => {
@@ -95,11 +96,15 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 }
 
 /** A slice argument per axis: an index (drops the axis), `[start, end, step]` (null: open), or null for all. */
-export type SliceArgument = number | null | readonly [start: number | null, end?: number | null, step?: number]
+export type SliceArgument =
+  | number
+  | null
+  | readonly [start: number | null, end?: number | null, step?: number]
 
 /** Like `x[a, b:c, ::2]`: negative positions count from the end, ranges are clipped, steps are positive. A view. */
 export function slice(x: Tensor, ...args: SliceArgument[]): Tensor {
-  if (args.length > x.ndim) throw new ArgumentError(`slice: ${args.length} arguments for a tensor with ${x.ndim} axes`)
+  if (args.length > x.ndim)
+    throw new ArgumentError(`slice: ${args.length} arguments for a tensor with ${x.ndim} axes`)
   // The window is followed twice: in x's own layout, and in a contiguous tensor of x's shape for the gradient.
   const dense = contiguousStrides(x.shape)
   let offset = x.offset
@@ -134,11 +139,24 @@ export function slice(x: Tensor, ...args: SliceArgument[]): Tensor {
     strides.push(x.strides[i] * step)
     denseStrides.push(dense[i] * step)
   })
-  return recordedWindow('slice', x, shape, strides, (g) => embed(g, x.shape, denseOffset, denseStrides, args), offset)
+  return recordedWindow(
+    'slice',
+    x,
+    shape,
+    strides,
+    (g) => embed(g, x.shape, denseOffset, denseStrides, args),
+    offset,
+  )
 }
 
 /** Zeros of `shape` with `g` written into a window: the gradient of `slice(x, ...args)`. */
-function embed(g: Tensor, shape: Shape, offset: number, strides: readonly number[], args: readonly SliceArgument[]): Tensor {
+function embed(
+  g: Tensor,
+  shape: Shape,
+  offset: number,
+  strides: readonly number[],
+  args: readonly SliceArgument[],
+): Tensor {
   const out = Tensor.allocate(g.backend, g.dtype, shape)
   fillStorage(out, 0)
   const window = { ...out.view(), offset, shape: g.shape, strides }
@@ -161,7 +179,13 @@ const FILL = {
 /** `length` entries of axis `dim` from `start`. A view. */
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
   const d = normalizeDim('narrow', dim, x.ndim)
-  if (!Number.isInteger(start) || !Number.isInteger(length) || start < 0 || length < 0 || start + length > x.shape[d]) {
+  if (
+    !Number.isInteger(start) ||
+    !Number.isInteger(length) ||
+    start < 0 ||
+    length < 0 ||
+    start + length > x.shape[d]
+  ) {
     throw new ArgumentError(
       `narrow: start ${start} and length ${length} leave axis ${d} of size ${x.shape[d]}${inModule()}`,
     )
