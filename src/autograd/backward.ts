@@ -12,7 +12,7 @@ import { copy } from '../tensor/ops/views'
 import { escapeScopes, tidy, withGradMode } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
-import { observe } from './anomaly'
+import { observe, undo } from './anomaly'
 import { type Edge, type GraphNode, nextBackwardPass } from './tape'
 
 export interface BackwardOptions {
@@ -80,7 +80,10 @@ function addToLeaf(leaf: Tensor, g: Tensor, createGraph: boolean): void {
   const old = leaf.grad
   let next: Tensor
   if (old && !createGraph && !old.isKept) next = accumulate(old, g, false)
-  else if (old) next = add(old, g)
+  else if (old) {
+    next = add(old, g)
+    if (!createGraph) g.dispose()
+  }
   else if (g.isContiguous && g.size === g.storage.length && (createGraph || g.storage.references === 1)) next = g
   else {
     next = copy(g)
@@ -92,6 +95,43 @@ function addToLeaf(leaf: Tensor, g: Tensor, createGraph: boolean): void {
 interface PassOptions {
   readonly retainGraph: boolean
   readonly createGraph: boolean
+}
+
+/** Places in the graph whose gradients are asked for. */
+class Targets {
+  readonly #leaves = new Map<Tensor, number>()
+  readonly #results = new Map<GraphNode, Map<number, number>>()
+  readonly #oldest: number
+
+  constructor(edges: readonly Edge[]) {
+    edges.forEach(({ node, index, leaf }, at) => {
+      if (leaf) this.#leaves.set(leaf, at)
+      else if (node) this.#results.set(node, (this.#results.get(node) ?? new Map<number, number>()).set(index, at))
+    })
+    this.#oldest = edges.reduce((min, e) => Math.min(min, e.node?.sequence ?? -1), Number.POSITIVE_INFINITY)
+  }
+
+  /** Which target an edge is, or -1. */
+  at(edge: Edge): number {
+    return (edge.leaf ? this.#leaves.get(edge.leaf) : this.#results.get(edge.node as GraphNode)?.get(edge.index)) ?? -1
+  }
+
+  /** The nodes on a path from a root to a target; only these are run. */
+  paths(roots: readonly Tensor[]): Set<GraphNode> {
+    const reachable = new Set<GraphNode>()
+    const stack = roots.flatMap((r) => r.edge?.node ?? [])
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      // Nothing older than all targets leads to one.
+      if (reachable.has(node) || node.sequence < this.#oldest) continue
+      reachable.add(node)
+      for (const e of node.edges) if (e?.node) stack.push(e.node)
+    }
+    const leading = new Set<GraphNode>()
+    for (const node of [...reachable].sort((a, b) => a.sequence - b.sequence)) {
+      if (node.freed || node.edges.some((e) => e && (this.at(e) >= 0 || (e.node && leading.has(e.node))))) leading.add(node)
+    }
+    return leading
+  }
 }
 
 /**
@@ -107,18 +147,24 @@ function run(
   const pass = nextBackwardPass()
   const heap = new NodeHeap()
   const arrived = new Map<GraphNode, (Tensor | null)[]>()
+  const wanted = targets && new Targets(targets)
+  const paths = wanted?.paths(roots)
   const captured: (Tensor | null)[] = (targets ?? []).map(() => null)
-  const targetAt = (edge: Edge): number =>
-    targets ? targets.findIndex((t) => (edge.leaf ? t.leaf === edge.leaf : t.node === edge.node && t.index === edge.index)) : -1
 
   const send = (edge: Edge, g: Tensor): void => {
+    const goesOn = edge.leaf ? !wanted : !paths || paths.has(edge.node as GraphNode)
+    const at = wanted ? wanted.at(edge) : -1
+    if (at >= 0) {
+      const old = captured[at]
+      const own = goesOn ? g.alias() : g
+      captured[at] = old ? accumulate(old, own, createGraph) : own
+    }
+    if (!goesOn) {
+      if (at < 0 && !createGraph) g.dispose()
+      return
+    }
     if (edge.leaf) {
-      if (!targets) addToLeaf(edge.leaf, g, createGraph)
-      else {
-        const at = targetAt(edge)
-        const old = at >= 0 ? captured[at] : null
-        if (at >= 0) captured[at] = old ? accumulate(old, g, createGraph) : g
-      }
+      addToLeaf(edge.leaf, g, createGraph)
       return
     }
     const node = edge.node as GraphNode
@@ -136,39 +182,35 @@ function run(
   roots.forEach((root, i) => {
     send(root.edge as Edge, gradients[i])
   })
-  // Older nodes than every target cannot lead to one; leaves have no age, so they need the whole walk.
-  const oldest = targets?.reduce((min, t) => Math.min(min, t.node?.sequence ?? -1), Number.POSITIVE_INFINITY) ?? -1
-  for (let node = heap.pop(); node && node.sequence >= oldest; node = heap.pop()) {
+  for (let node = heap.pop(); node; node = heap.pop()) {
     const current = node
     const grads = arrived.get(current) as (Tensor | null)[]
     arrived.delete(current)
-    const results = tidy(() => current.run(grads))
-    observe(`backward of ${current.op}`, results)
+    const results = undo(current.origin, () => {
+      const found = tidy(() => current.run(grads))
+      observe(current.op, found)
+      return found
+    })
     visited.push(current)
-    const kept = new Set<Tensor>()
-    if (targets) {
-      grads.forEach((g, index) => {
-        const at = g ? targetAt({ node: current, index, leaf: null }) : -1
-        if (g && at >= 0) {
-          captured[at] = g
-          kept.add(g)
-        }
-      })
-    }
     // One tensor may be the gradient of several inputs, or be an incoming gradient passed through: each receiver
     // gets a handle of its own, made before any of them is consumed.
+    const sent = new Set<Tensor>()
     const parcels: [Edge, Tensor][] = []
     current.edges.forEach((edge, i) => {
       const g = results[i]
       if (!edge || !g) return
-      parcels.push([edge, kept.has(g) ? g.alias() : g])
-      kept.add(g)
+      parcels.push([edge, sent.has(g) ? g.alias() : g])
+      sent.add(g)
     })
-    if (!createGraph) for (const g of [...results, ...grads]) if (g && !kept.has(g)) g.dispose()
+    if (!createGraph) for (const g of [...results, ...grads]) if (g && !sent.has(g)) g.dispose()
     for (const [edge, g] of parcels) send(edge, g)
   }
   if (!retainGraph) for (const node of visited) node.free(pass, roots)
-  return captured
+  // One target may be asked for twice.
+  return (targets ?? []).map((edge, i) => {
+    const at = wanted?.at(edge) ?? i
+    return at === i ? captured[i] : (captured[at]?.alias() ?? null)
+  })
 }
 
 function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
@@ -196,9 +238,12 @@ function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tens
  * @throws GraphError if there is no graph (left), or a saved value was changed in place.
  */
 export function backward(root: Tensor, { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {}): void {
-  withGradMode(createGraph, () => {
-    run([root], [checkRoot('backward', root, gradient)], null, { retainGraph, createGraph })
-  })
+  withGradMode(createGraph, () =>
+    // Gradients of leaves escape; on an error, those on their way are released.
+    tidy(() => {
+      run([root], [checkRoot('backward', root, gradient)], null, { retainGraph, createGraph })
+    }),
+  )
 }
 
 /**
@@ -218,8 +263,10 @@ export function gradients(
     if (!t.edge) throw new GraphError(`gradients: inputs[${i}] does not require a gradient; set requiresGrad before the forward pass`)
     return t.edge
   })
-  return withGradMode(createGraph, () => {
-    const starts = outputs.map((t, i) => checkRoot('gradients', t, gradOutputs?.[i]))
-    return run(outputs, starts, targets, { retainGraph, createGraph })
-  })
+  return withGradMode(createGraph, () =>
+    tidy(() => {
+      const starts = outputs.map((t, i) => checkRoot('gradients', t, gradOutputs?.[i]))
+      return run(outputs, starts, targets, { retainGraph, createGraph })
+    }),
+  )
 }

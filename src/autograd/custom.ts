@@ -1,7 +1,8 @@
 // Custom ops: a forward of any kind with a gradient of the author's.
 
 import { GraphError } from '../errors'
-import { noGrad } from '../tensor/scope'
+import { noGrad, tidy } from '../tensor/scope'
+import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { type BackwardFn, record } from './tape'
 
@@ -23,24 +24,28 @@ export interface CustomOp {
  * Check it with `gradcheck`.
  */
 export function customOp({ name, forward, backward }: CustomOp): (...inputs: Tensor[]) => Tensor {
-  return (...inputs) => {
-    const { output, saved = [] } = noGrad(() => forward(...inputs))
-    // The output must be a handle of its own: an input returned as it is would be re-wired in the graph.
-    const out = inputs.includes(output) ? output.window(output.offset, output.shape, output.strides) : output
-    const back: BackwardFn = ([g], values, needs) => {
-      if (!g) return inputs.map(() => null)
-      const found = backward(g, values, needs)
-      if (found.length !== inputs.length) {
-        throw new GraphError(`backward of ${name}: returned ${found.length} gradients for ${inputs.length} inputs; return null where there is none`)
-      }
-      found.forEach((t, i) => {
-        if (t && (t.shape.length !== inputs[i].shape.length || t.shape.some((n, d) => n !== inputs[i].shape[d]))) {
-          throw new GraphError(`backward of ${name}: gradient ${i} has shape [${t.shape.join(', ')}], its input [${inputs[i].shape.join(', ')}]`)
+  return (...inputs) =>
+    // The tape holds its own references to what was computed only to be saved.
+    tidy(() => {
+      const { output, saved = [] } = noGrad(() => forward(...inputs))
+      // The output must be a handle of its own: an input returned as it is would be re-wired in the graph.
+      const out = inputs.includes(output) ? output.window(output.offset, output.shape, output.strides) : output
+      const shapes = inputs.map((t) => t.shape)
+      const back: BackwardFn = ([g], values, needs) => {
+        if (!g) return shapes.map(() => null)
+        const found = backward(g, values, needs)
+        if (found.length !== shapes.length) {
+          throw new GraphError(`backward of ${name}: returned ${found.length} gradients for ${shapes.length} inputs; return null where there is none`)
         }
-      })
-      return found
-    }
-    record(name, inputs, [out], saved.map((t) => (t === output ? out : t)), back)
-    return out
-  }
+        found.forEach((t, i) => {
+          if (t && !sameShape(t.shape, shapes[i])) {
+            throw new GraphError(`backward of ${name}: gradient ${i} has shape ${formatShape(t.shape)}, its input ${formatShape(shapes[i])}`)
+          }
+        })
+        // Handles of the pass's own: it consumes gradients, and the author may have returned a tensor he keeps.
+        return found.map((t) => t?.alias() ?? null)
+      }
+      record(name, inputs, [out], saved.map((t) => (t === output ? out : t)), back)
+      return out
+    })
 }

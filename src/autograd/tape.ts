@@ -11,7 +11,7 @@ import { gradEnabled } from '../tensor/scope'
 import type { Shape } from '../tensor/shape'
 import { Reference, releaseWhenDropped } from '../tensor/storage'
 import { Tensor } from '../tensor/tensor'
-import { observe } from './anomaly'
+import { observe, type Origin, origin } from './anomaly'
 
 /** Where a gradient goes: output `index` of a node, or a leaf's `grad`. */
 export interface Edge {
@@ -33,6 +33,8 @@ export type BackwardFn = (
 
 let sequence = 0
 let backwardPasses = 0
+/** Nodes freed so far. */
+let freedNodes = 0
 /** Spent tensors waiting for the next forward. */
 let pending: Tensor[] = []
 
@@ -79,13 +81,17 @@ class SavedTensor {
 export class GraphNode {
   readonly sequence = sequence++
   readonly module = modulePath()
-  readonly edges: readonly (Edge | null)[]
+  /** Known while `detectAnomaly` watches. */
+  readonly origin: Origin | null
+  edges: readonly (Edge | null)[]
   readonly outputCount: number
   #saved: SavedTensor[] | null
   #backward: BackwardFn | null
   #outputs: Tensor[]
-  /** Set once the graph behind this node is freed. */
+  /** Why this node can no longer be run, once it cannot. */
   freed: string | null = null
+  /** The count of freed nodes at which everything behind this node was last known to be there. */
+  wholeAt = freedNodes
 
   constructor(
     readonly op: string,
@@ -94,12 +100,13 @@ export class GraphNode {
     saved: readonly Tensor[],
     backward: BackwardFn,
   ) {
+    this.origin = origin(this.label)
     this.edges = inputs.map((t) => t.edge)
     this.outputCount = outputs.length
     this.#outputs = [...outputs]
     // Before saving: a saved output must remember that this node made it.
     outputs.forEach((t, index) => {
-      t.edge = { node: this, index, leaf: null }
+      if (isFloat(t)) t.edge = { node: this, index, leaf: null }
     })
     this.#saved = saved.map((t) => new SavedTensor(t))
     this.#backward = backward
@@ -123,20 +130,57 @@ export class GraphNode {
     )
   }
 
-  /** Frees what the node saved and marks its results spent. */
+  /** After a backward pass: frees what the node saved and marks its results spent. */
   free(pass: number, roots: readonly Tensor[]): void {
+    const why = `the graph of ${this.label} was freed by backward() number ${pass}`
+    this.#drop(why, (t) => !roots.includes(t) && !t.isKept)
+  }
+
+  /** When a node behind this one is gone: backward could not run to its end, so there is nothing to hold on for. */
+  abandon(why: string): void {
+    this.#drop(why, () => false)
+  }
+
+  #drop(why: string, releases: (t: Tensor) => boolean): void {
     for (const s of this.#saved ?? []) s.release()
     this.#saved = null
     this.#backward = null
-    const why = `the graph of ${this.label} was freed by backward() number ${pass}`
+    // Whoever holds this node must not hold the whole graph behind it.
+    this.edges = []
     this.freed = why
+    freedNodes++
     for (const t of this.#outputs) {
-      if (t.isDisposed) continue
-      const released = !roots.includes(t) && !t.isKept
-      markSpent(t, `${why}, and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier`, released)
+      if (t.isDisposed || !isFloat(t)) continue
+      markSpent(t, `${why}, and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier`, releases(t))
     }
     this.#outputs = []
   }
+}
+
+function isFloat(t: Tensor): boolean {
+  return t.dtype === 'float32' || t.dtype === 'float64'
+}
+
+/**
+ * Null if everything behind a node is still there, else what was freed. A sum of losses over several steps leads
+ * through the graphs of the earlier ones: recording it on and on would only make a chain that never ends.
+ */
+function whyStale(node: GraphNode): string | null {
+  if (node.freed || node.wholeAt === freedNodes) return node.freed
+  const behind = new Set<GraphNode>([node])
+  for (const n of behind) {
+    for (const e of n.edges) if (e?.node && !e.node.freed && e.node.wholeAt !== freedNodes) behind.add(e.node)
+  }
+  const now = freedNodes
+  const whole: GraphNode[] = []
+  for (const n of [...behind].sort((a, b) => a.sequence - b.sequence)) {
+    const gone = n.edges.find((e) => e?.node?.freed)?.node?.freed
+    if (gone) n.abandon(gone)
+    else whole.push(n)
+  }
+  // Abandoning nodes adds to the count, and takes nothing from those found whole or known to be.
+  if (freedNodes === now) for (const n of whole) n.wholeAt = now
+  return node.freed
 }
 
 function markSpent(tensor: Tensor, why: string, released: boolean): void {
@@ -168,16 +212,17 @@ export function record(
   backward: BackwardFn,
 ): void {
   observe(op, outputs)
-  if (!gradEnabled()) return
+  if (!gradEnabled() || !outputs.some(isFloat)) return
   let wanted = false
-  let stale: Tensor | null = null
+  let stale: Tensor['spent'] = null
   for (const t of inputs) {
-    if (t.spent) stale ??= t
-    else if (t.edge) wanted = true
-    if (t.spent?.released) stale = t
+    const gone = t.spent ? null : t.edge?.node ? whyStale(t.edge.node) : null
+    const spent = t.spent ?? (gone === null ? null : { why: gone, released: false })
+    if (!spent) wanted ||= t.edge !== null
+    else if (!stale || spent.released) stale = spent
   }
-  if (stale?.spent) {
-    for (const t of outputs) markSpent(t, stale.spent.why, stale.spent.released)
+  if (stale) {
+    for (const t of outputs) if (isFloat(t)) markSpent(t, stale.why, stale.released)
     return
   }
   if (!wanted) return

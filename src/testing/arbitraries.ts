@@ -36,11 +36,11 @@ export function shapes({
   )
   return fc
     .array(size, { minLength: minRank, maxLength: maxRank })
-    .map((shape) => fit(shape, minSize, maxElements))
+    .map((shape) => withinLimit(shape, minSize, maxElements))
 }
 
 /** Shrinks the largest axes until the element count is allowed. */
-function fit(shape: number[], minSize: number, maxElements: number): number[] {
+function withinLimit(shape: number[], minSize: number, maxElements: number): number[] {
   const out = [...shape]
   while (sizeOf(out) > maxElements) {
     const largest = out.indexOf(Math.max(...out))
