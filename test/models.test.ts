@@ -60,8 +60,8 @@ describe('the study’s models', () => {
     attended.sum().backward()
     expect(await weights.select(0, 0).tolist()).toEqual([[0], [0], [0]])
     expect(await weights.select(0, 1).sum().item()).toBeCloseTo(1, 12)
-    expect(await attended.isFinite().all().item()).toBe(1)
-    expect(await x.grad!.isFinite().all().item()).toBe(1)
+    expect(await attended.isfinite().all().item()).toBe(1)
+    expect(await x.grad!.isfinite().all().item()).toBe(1)
     expect(await x.grad!.select(0, 0).tolist()).toEqual([
       [0, 0],
       [0, 0],
@@ -131,7 +131,7 @@ describe('GRUClassifier', () => {
     logits.sum().backward()
     const bias = await model.linear.bias!.tolist()
     expect(await logits.select(0, 0).tolist()).toEqual(bias)
-    for (const p of model.parameters()) expect(await p.grad!.isFinite().all().item()).toBe(1)
+    for (const p of model.parameters()) expect(await p.grad!.isfinite().all().item()).toBe(1)
   })
 
   it('learns, and holds no more memory after ten steps than after two', async () => {

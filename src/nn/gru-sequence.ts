@@ -177,7 +177,10 @@ const programs = new Map<string, Program>()
 
 function cached(key: string, build: () => Program): Program {
   let program = programs.get(key)
-  if (!program) programs.set(key, (program = build()))
+  if (!program) {
+    program = build()
+    programs.set(key, program)
+  }
   return program
 }
 

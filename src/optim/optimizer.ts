@@ -214,7 +214,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
     })
     if (problems.length > 0) throw new FormatError(`optimizer state does not fit: ${problems.join('; ')}`)
     noGrad(() => {
-      this.groups.forEach((group, i) => Object.assign(group, saved.groups[i]))
+      for (const [i, group] of this.groups.entries()) Object.assign(group, saved.groups[i])
       this.#stepCount = saved.stepCount
       params.forEach((p, i) => {
         if (saved.steps[i] === 0) {

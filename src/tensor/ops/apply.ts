@@ -183,7 +183,10 @@ const adjoints = new WeakMap<Program, Map<string, Adjoint>>()
 function adjointOf(program: Program, present: readonly boolean[], needs: readonly boolean[]): Adjoint {
   const key = `${present.map(Number).join('')}/${needs.map(Number).join('')}`
   let cache = adjoints.get(program)
-  if (!cache) adjoints.set(program, (cache = new Map()))
+  if (!cache) {
+    cache = new Map()
+    adjoints.set(program, cache)
+  }
   let adjoint = cache.get(key)
   if (!adjoint) {
     const n = program.inputCount

@@ -117,9 +117,9 @@ export const floor = unary('floor', (x) => x.floor())
 export const ceil = unary('ceil', (x) => x.ceil())
 /** To nearest, halves to even, as torch.round. */
 export const round = unary('round', (x) => x.round())
-export const isNaN = unary('isNaN', (x) => x.isNaN())
+export const isnan = unary('isnan', (x) => x.isNaN())
 /** Neither NaN nor infinite. */
-export const isFinite = unary('isFinite', (x) => x.asFloat().sub(x.asFloat()).isNaN().not())
+export const isfinite = unary('isfinite', (x) => x.asFloat().sub(x.asFloat()).isNaN().not())
 
 /** max(x, 0); gradient 0 at 0; NaN stays. */
 export const relu = unary('relu', (x) => x.le(0).where(0, x))
