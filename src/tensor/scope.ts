@@ -12,6 +12,8 @@ interface Frame {
   /** Null for frames that only switch gradients on or off. */
   readonly tensors: Set<Tensor> | null
   readonly grad: boolean | null
+  /** An overlapping scope closed meanwhile: whose the tensors are is unknown, so none is released. */
+  mixed?: boolean
 }
 
 const stack: Frame[] = []
@@ -91,13 +93,24 @@ function run<R>(frame: Frame, fn: () => R): R {
   return result
 }
 
-function close(frame: Frame, result: unknown): void {
-  const inOrder = stack[stack.length - 1] === frame
+/** Takes a frame off the stack. False where scopes opened after it are still open. */
+function remove(frame: Frame): boolean {
+  if (stack[stack.length - 1] === frame) {
+    stack.pop()
+    return true
+  }
   const at = stack.lastIndexOf(frame)
-  if (at >= 0) stack.splice(at, 1)
+  const above = stack.splice(at).slice(1)
+  for (const other of above) other.mixed = true
+  stack.push(...above)
+  return false
+}
+
+function close(frame: Frame, result: unknown): void {
+  const inOrder = remove(frame)
   if (!frame.tensors) return
   if (!inOrder) {
-    // Ownership is unknown now; nothing is lost, the collector will find what is unused.
+    // Nothing is lost: the collector will find what is unused.
     throw new ScopeOverlapError(
       `${frame.name}: an async scope ended while another one opened inside it was still running; ` +
         'await inner scopes before the outer one ends, and do not run two async scopes side by side',
@@ -106,14 +119,17 @@ function close(frame: Frame, result: unknown): void {
   eachTensor(result, (tensor) => {
     if (frame.tensors?.delete(tensor)) track(tensor)
   })
-  for (const tensor of frame.tensors) if (!tensor.isKept) tensor.dispose()
+  release(frame)
+}
+
+function release({ tensors, mixed }: Frame): void {
+  if (!tensors || mixed) return
+  for (const tensor of tensors) if (!tensor.isKept) tensor.dispose()
 }
 
 /** After an error: release what was made, and leave the error to be the one that is seen. */
 function abandon(frame: Frame): void {
-  const at = stack.lastIndexOf(frame)
-  if (at >= 0) stack.splice(at, 1)
-  for (const tensor of frame.tensors ?? []) if (!tensor.isKept) tensor.dispose()
+  if (remove(frame)) release(frame)
 }
 
 let isTensor: (value: object) => value is Tensor = (_): _ is Tensor => false
