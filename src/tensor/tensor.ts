@@ -43,10 +43,7 @@ export async function breathe(): Promise<void> {
 
 export class Tensor {
   readonly id = nextId++
-  readonly offset: number
   readonly shape: readonly number[]
-  /** Elements to step per axis; 0 where broadcast, negative where flipped. */
-  readonly strides: readonly number[]
   /** Accumulated gradient of a leaf with `requiresGrad`, or null. */
   grad: Tensor | null = null
   /** Where gradients flow to: the node that made this tensor, or the leaf itself. For the tape. */
@@ -55,14 +52,16 @@ export class Tensor {
   spent: { readonly why: string; readonly released: boolean } | null = null
 
   #reference: Reference
+  #offset: number
+  #strides: readonly number[]
   #released: string | null = null
   #kept = false
 
   /** Takes over one reference on `storage` from the caller. Users call `tensor`, `zeros` and so on. */
   constructor(storage: Storage, offset: number, shape: Shape, strides: readonly number[]) {
-    this.offset = offset
+    this.#offset = offset
     this.shape = shape
-    this.strides = strides
+    this.#strides = strides
     this.#reference = new Reference(storage)
     releaseWhenDropped(this, this.#reference)
     track(this)
@@ -92,6 +91,16 @@ export class Tensor {
   get storage(): Storage {
     if (this.#released !== null) throw new ReleasedError(this.#released)
     return this.#reference.storage
+  }
+
+  /** Where the window starts in its storage, in elements. */
+  get offset(): number {
+    return this.#offset
+  }
+
+  /** Elements to step per axis; 0 where broadcast, negative where flipped. */
+  get strides(): readonly number[] {
+    return this.#strides
   }
 
   get dtype(): DType {
@@ -190,8 +199,8 @@ export class Tensor {
     releaseWhenDropped(this, next)
     this.#reference.release()
     this.#reference = next
-    this.offset = offset
-    this.strides = contiguousStrides(this.shape)
+    this.#offset = offset
+    this.#strides = contiguousStrides(this.shape)
   }
 
   /** A fresh copy of the elements in row-major order; bool as 0 and 1 in a Uint8Array. */
