@@ -1,54 +1,74 @@
-// out = a @ b (+ out), batched, any strides: 32 x 32 outputs per workgroup through workgroup memory, 4 x 4 per
-// invocation. The variant for real GPUs, where global memory is the bottleneck.
+// Matrix product for hardware: a workgroup computes a {{TILE}} x {{TILE}} tile, its operands staged in workgroup memory
+// 16 columns of a and rows of b at a time; each invocation keeps 4 x 4 results in registers.
 //
-// Words and bindings as in matmul.wgsl; word 6 counts 32-wide tiles along N and word 7 tiles per matrix.
+// Bindings and params as in matmul.wgsl, tiles counted in workgroups. An invocation's rows and columns are SIDE apart, so
+// that neighbours read neighbouring words and write neighbouring results. Which way neighbours go through the operands
+// when they load (A_ALONG_K, B_ALONG_K) follows their layout in memory. Values past an edge are loaded as 0.
+{{BINDINGS}}
+const TILE = {{TILE}}u;
+const SIDE = {{SIDE}}u;
+const PITCH = TILE + 1u;
+const DEPTH = 16u;
+var<workgroup> ta: array<{{TYPE}}, DEPTH * PITCH>;
+var<workgroup> tb: array<{{TYPE}}, DEPTH * PITCH>;
 
-const BLOCK = 32;
-const DEPTH = 16;
-
-var<workgroup> ta: array<f32, 512>;
-var<workgroup> tb: array<f32, 512>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let job = i32(group.y * groups.x + group.x);
-  if (job >= word(0)) { return; }
-  let M = word(3); let N = word(4); let K = word(5);
-  let tile = job % word(7);
-  let row0 = (tile / word(6)) * BLOCK;
-  let col0 = (tile % word(6)) * BLOCK;
-  var a0 = word(12); var b0_ = word(15); var o0 = word(18);
-  var rest = job / word(7);
-  for (var d = word(8) - 1; d >= 0; d--) {
-    let x = rest % word(21 + d);
-    rest = rest / word(21 + d);
-    a0 += x * word(27 + d); b0_ += x * word(33 + d); o0 += x * word(39 + d);
-  }
-  let id = i32(local);
-  let ty = id / 8; let tx = id % 8;
-  var c: array<vec4<f32>, 4>;
-  for (var k0 = 0; k0 < K; k0 += DEPTH) {
-    for (var e = id; e < BLOCK * DEPTH; e += 64) {
-      let r = e / DEPTH; let ka = e % DEPTH;
-      let inA = row0 + r < M && k0 + ka < K;
-      ta[e] = select(0.0, b0[a0 + min(row0 + r, M - 1) * word(13) + min(k0 + ka, K - 1) * word(14)], inA);
-      let kb = e / BLOCK; let s = e % BLOCK;
-      let inB = col0 + s < N && k0 + kb < K;
-      tb[e] = select(0.0, b1[b0_ + min(k0 + kb, K - 1) * word(16) + min(col0 + s, N - 1) * word(17)], inB);
+@compute @workgroup_size({{SIDE}}, {{SIDE}})
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let tile = ef_flat(group, 0u, 1u);
+  if (tile >= params[0].x) { return; }
+  let n0 = (tile % params[0].w) * TILE;
+  let m0 = (tile / params[0].w % params[1].x) * TILE;
+  let i = tile / params[0].w / params[1].x;
+  let size = vec3<u32>(params[1].yzw);
+  let steps = bitcast<vec4<i32>>(params[2]);
+  let out_steps = bitcast<vec2<i32>>(params[3].xy);
+{{OFFSETS}}
+{{REGISTERS}}
+  for (var k0 = 0u; k0 < size.z; k0 += DEPTH) {
+    for (var q = lane; q < TILE * DEPTH; q += SIDE * SIDE) {
+      //#if A_ALONG_K
+      let ak = q % DEPTH;
+      let am = q / DEPTH;
+      //#else
+      let ak = q / TILE;
+      let am = q % TILE;
+      //#end
+      var av = {{TYPE}}();
+      if (k0 + ak < size.z && m0 + am < size.x) {
+        av = {{A}}[o0 + i32(m0 + am) * steps.x + i32(k0 + ak) * steps.y];
+      }
+      ta[ak * PITCH + am] = av;
+      //#if B_ALONG_K
+      let bk = q % DEPTH;
+      let bn = q / DEPTH;
+      //#else
+      let bk = q / TILE;
+      let bn = q % TILE;
+      //#end
+      var bv = {{TYPE}}();
+      if (k0 + bk < size.z && n0 + bn < size.y) {
+        bv = {{B}}[o1 + i32(k0 + bk) * steps.z + i32(n0 + bn) * steps.w];
+      }
+      tb[bk * PITCH + bn] = bv;
     }
     workgroupBarrier();
-    for (var k = 0; k < DEPTH; k++) {
-      let y = vec4<f32>(tb[k * BLOCK + tx], tb[k * BLOCK + tx + 8], tb[k * BLOCK + tx + 16], tb[k * BLOCK + tx + 24]);
-      for (var r = 0; r < 4; r++) { c[r] += ta[(ty + 8 * r) * DEPTH + k] * y; }
+    for (var k = 0u; k < DEPTH; k++) {
+{{MULTIPLY}}
     }
     workgroupBarrier();
   }
-  for (var r = 0; r < 4; r++) {
-    for (var s = 0; s < 4; s++) {
-      let row = row0 + ty + 8 * r; let col = col0 + tx + 8 * s;
-      if (row < M && col < N) {
-        let at = o0 + row * word(19) + col * word(20);
-        b2[at] = c[r][s] + select(0.0, b2[at], word(9) != 0);
+  var values = array<vec4<{{TYPE}}>, 4>(r0, r1, r2, r3);
+  for (var r = 0u; r < 4u; r++) {
+    let m = m0 + local.y + r * SIDE;
+    for (var c = 0u; c < 4u; c++) {
+      let n = n0 + local.x + c * SIDE;
+      if (m < size.x && n < size.y) {
+        let o = o2 + i32(m) * out_steps.x + i32(n) * out_steps.y;
+        {{OUT}}[o] = {{OLD}}values[r][c];
       }
     }
   }

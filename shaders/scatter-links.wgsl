@@ -1,36 +1,34 @@
-// First pass of scatter-add: links equal ids of a line, so that one invocation per distinct id can add them in
-// ascending order without atomics. For each position: whether it is the first with its id, and the next with it (or -1).
+// First half of scatter-add: links positions with equal ids, so that the second half need not search.
 //
-// Words: 0 positions in all (lines * length); 3 length of the block, 4 first position of the block, 5 stride of the
-// index along the axis, 6 index offset, 7 line rank, 8 line shape[8], 16 index strides of the line axes[8], 24 size of
-// the axis in out. Bindings: b0 index, b1 links (2 per position), b2 status.
-
+// Bindings: index, links. Params: [lines * block, grid width, 0, block], [first position of the block, index stride along
+// the axis, 0, 0], then the walk over the lines (shape; offset and strides of index). A line runs along the axis.
+// Computes: for position p of line l, links[l * block + p] = the next position of the block with the same id (or 0x7fffffff),
+// with the top bit set where no earlier position of the block has it. Time is quadratic in the block.
+{{BINDINGS}}
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let job = linear(group, groups, local, 64u);
-  if (job >= word(0)) { return; }
-  let length = word(3);
-  let i = job % length;
-  var base = word(6) + word(4) * word(5);
-  var rest = job / length;
-  for (var d = word(7) - 1; d >= 0; d--) {
-    base += (rest % word(8 + d)) * word(16 + d);
-    rest = rest / word(8 + d);
-  }
-  let id = b0[base + i * word(5)];
-  var first = 1;
-  var next = -1;
-  if (id < 0 || id >= word(24)) {
-    b2[0] = 1; b2[1] = id; b2[2] = word(24);
-    first = 0;
-  } else {
-    for (var j = 0; j < i; j++) {
-      if (b0[base + j * word(5)] == id) { first = 0; break; }
-    }
-    for (var j = i + 1; j < length; j++) {
-      if (b0[base + j * word(5)] == id) { next = j; break; }
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let flat = ef_flat(group, lane, 64u);
+  if (flat >= params[0].x) { return; }
+  let block = params[0].w;
+  let p = flat % block;
+  let i = flat / block;
+  let step = bitcast<i32>(params[1].y);
+{{OFFSETS}}
+  let start = o0 + i32(params[1].x) * step;
+  let id = {{INDEX}}[start + i32(p) * step];
+  var link = 0x80000000u;
+  for (var j = 0u; j < p; j++) {
+    if ({{INDEX}}[start + i32(j) * step] == id) {
+      link = 0u;
+      break;
     }
   }
-  b1[2 * job] = first;
-  b1[2 * job + 1] = next;
+  var next = 0x7fffffffu;
+  for (var j = p + 1u; j < block; j++) {
+    if ({{INDEX}}[start + i32(j) * step] == id) {
+      next = j;
+      break;
+    }
+  }
+  {{LINKS}}[flat] = bitcast<i32>(link | next);
 }

@@ -1,87 +1,137 @@
-// GPU buffers, recycled by size class. This file owns the rules of their reuse:
-//  - a buffer that an unsubmitted encoder uses is neither written with writeBuffer nor destroyed (see `used`);
-//  - pooled memory is stale: a kernel writes every element or the op clears it (debug mode poisons with NaN).
+// GPU memory: buffers in size classes, given back to a free list and taken from it again. This file owns two rules.
+//
+// A buffer that the encoder not yet submitted uses (`batch` is the current one) is neither destroyed nor written by the
+// host: the write would overtake the encoded work. (Encoded work itself may reuse it: that stays in order.)
+// What comes from the pool is stale: kernels write every element. In debug mode it is filled with NaN to show those that do not.
 
-import { OutOfMemoryError } from '../../errors'
+import { OutOfMemoryError, ReleasedError } from '../../errors'
 import type { DeviceBuffer } from '../types'
+import { type Device, USAGE } from './device'
 
-export class GpuBuffer implements DeviceBuffer {
-  /** The encoder epoch that last touched the buffer. */
-  used = -1
-  live = true
+/** A GPUBuffer and what is known of it. Lives on in the pool when its storage is gone. */
+export class Block {
+  /** The last batch of commands that uses it. */
+  batch = -1
   constructor(
     readonly id: number,
     readonly gpu: GPUBuffer,
-    readonly byteLength: number,
+    readonly size: number,
   ) {}
 }
 
-/** Powers of two with three steps between, so that at most a quarter is wasted. */
-export function sizeClass(bytes: number): number {
-  if (bytes <= 256) return 256
-  const power = 2 ** Math.floor(Math.log2(bytes - 1))
-  return power + Math.ceil((bytes - power) / (power / 4)) * (power / 4)
+/** Memory of one storage. */
+export class GpuBuffer implements DeviceBuffer {
+  readonly byteLength: number
+  #block: Block | null
+
+  constructor(block: Block) {
+    this.byteLength = block.size
+    this.#block = block
+  }
+
+  get block(): Block {
+    if (!this.#block) {
+      throw new ReleasedError('webgpu: this buffer was freed; it cannot be read, written or freed again')
+    }
+    return this.#block
+  }
+
+  /** Cuts the buffer off from its block. */
+  detach(): Block {
+    const block = this.block
+    this.#block = null
+    return block
+  }
 }
 
+/** Below this much, idle memory is never given back to the driver. */
+const KEEP_BYTES = 64 * 2 ** 20
+/** Submits between two measurements of how much memory the work needs. */
+const WINDOW = 64
+
 export class Pool {
-  readonly #device: GPUDevice
+  readonly #device: Device
   readonly #limit: number
-  readonly #onError: (error: OutOfMemoryError) => void
-  readonly #free = new Map<number, GpuBuffer[]>()
+  readonly #free = new Map<number, Block[]>()
+  readonly #all = new Set<Block>()
   #nextId = 0
+  #liveBytes = 0
+  /** Peaks of live bytes in this window of submits and the one before. */
+  #peaks: [number, number] = [0, 0]
+  #submits = 0
+  /** Called when a block is destroyed. */
+  onDestroy: (block: Block) => void = () => {}
   created = 0
-  bytes = 0
+  totalBytes = 0
 
-  constructor(device: GPUDevice, onError: (error: OutOfMemoryError) => void) {
+  constructor(device: Device) {
     this.#device = device
-    this.#limit = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize)
-    this.#onError = onError
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.gpu.limits
+    // Room is left for the words that a readback adds.
+    this.#limit = Math.min(maxBufferSize - 256, maxStorageBufferBindingSize)
   }
 
-  /** @throws OutOfMemoryError at once above the device's limit; where the driver refuses, at the next op or read. */
+  /** Room for `bytes`. Throws OutOfMemoryError where no buffer can be that large. */
   allocate(bytes: number): GpuBuffer {
-    const size = sizeClass(bytes)
-    const buffer = this.#free.get(size)?.pop()
-    if (buffer) {
-      buffer.live = true
-      return buffer
-    }
-    if (size > this.#limit) {
-      throw new OutOfMemoryError(
-        `webgpu: a buffer of ${bytes} bytes was asked for; this device's largest is ${this.#limit}. Use smaller batches or the cpu`,
-      )
-    }
-    this.#device.pushErrorScope('out-of-memory')
-    const gpu = this.#device.createBuffer({
-      size,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-    })
-    this.#device.popErrorScope().then(
-      (error) => {
-        if (error) {
-          this.#onError(
-            new OutOfMemoryError(
-              `webgpu: no room for a buffer of ${size} bytes beside the ${this.bytes} in use; use smaller batches`,
-              { cause: error },
-            ),
-          )
-        }
-      },
-      () => {
-        // The device is gone; its `lost` promise says why.
-      },
-    )
-    this.created++
-    this.bytes += size
-    return new GpuBuffer(this.#nextId++, gpu, size)
+    const size = this.#sizeClass(bytes)
+    const block = this.#free.get(size)?.pop() ?? this.#create(size)
+    this.#liveBytes += size
+    this.#peaks[0] = Math.max(this.#peaks[0], this.#liveBytes)
+    return new GpuBuffer(block)
   }
 
-  /** Work that is queued on the buffer still comes before whoever gets it next. */
   release(buffer: GpuBuffer): void {
-    if (!buffer.live) return
-    buffer.live = false
-    const list = this.#free.get(buffer.byteLength)
-    if (list) list.push(buffer)
-    else this.#free.set(buffer.byteLength, [buffer])
+    const block = buffer.detach()
+    this.#liveBytes -= block.size
+    const list = this.#free.get(block.size)
+    if (list) list.push(block)
+    else this.#free.set(block.size, [block])
+  }
+
+  /** After a submit, when no block is in use: destroys idle memory beyond what recent work needed. */
+  trim(): void {
+    if (++this.#submits % WINDOW === 0) this.#peaks = [this.#liveBytes, this.#peaks[0]]
+    const allowed = Math.max(KEEP_BYTES, 1.5 * Math.max(...this.#peaks))
+    if (this.totalBytes <= allowed) return
+    for (const list of this.#free.values()) {
+      while (list.length > 0 && this.totalBytes > allowed) this.#destroy(list.shift() as Block)
+    }
+  }
+
+  destroy(): void {
+    for (const block of this.#all) block.gpu.destroy()
+    this.#all.clear()
+    this.#free.clear()
+    this.totalBytes = 0
+  }
+
+  /** Sizes come in steps of a quarter of the power of two below, so that at most a fifth is wasted. */
+  #sizeClass(bytes: number): number {
+    const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(1, bytes))) / 4)
+    const size = Math.max(256, Math.ceil(bytes / step) * step)
+    if (size <= this.#limit) return size
+    const exact = Math.ceil(bytes / 256) * 256
+    if (exact <= this.#limit) return exact
+    throw new OutOfMemoryError(
+      `webgpu: a tensor of ${bytes} bytes is too large: this device allows ${this.#limit} bytes per buffer. Use smaller batches, or the device 'cpu'`,
+    )
+  }
+
+  #create(size: number): Block {
+    const gpu = this.#device.guard('allocate', size, ['out-of-memory', 'validation'], () =>
+      this.#device.gpu.createBuffer({ size, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST }),
+    )
+    const block = new Block(this.#nextId++, gpu, size)
+    this.#all.add(block)
+    this.created++
+    this.totalBytes += size
+    return block
+  }
+
+  #destroy(block: Block): void {
+    block.gpu.destroy()
+    this.#all.delete(block)
+    this.totalBytes -= block.size
+    this.onDestroy(block)
   }
 }

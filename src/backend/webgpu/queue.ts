@@ -1,146 +1,210 @@
-// Encoding now, submitting later. Kernels go into one open compute pass; the queue is flushed at a readback, before
-// a host write to a buffer in use, and every FLUSH_AFTER dispatches.
+// Commands: encoded when an op is called, submitted together. One compute pass stays open; the queue is flushed at a
+// readback, before a host write into memory that encoded work uses, and every MAX_DISPATCHES dispatches.
 //
-// Every kernel has the same calling convention: binding 0 is a uniform slot of 256 words (shapes, strides, offsets,
-// numbers: all that changes per call), bindings 1… are storage buffers. Pipelines are cached by source, bind groups by
-// the buffers they hold.
+// Parameters of a dispatch lie in a slot of one uniform buffer, found by a dynamic offset. They are collected on the host
+// and written once, right before the submit; the queue keeps that order, so each batch starts again at the first slot.
 
 import { DeviceError } from '../../errors'
-import type { GpuBuffer } from './pool'
+import { type Device, MAP_READ, USAGE } from './device'
+import type { Kernel, Pipelines } from './pipelines'
+import type { Block, Pool } from './pool'
 
-/** Words (32 bits) of a uniform slot. */
-export const SLOT_WORDS = 256
-const SLOT_BYTES = SLOT_WORDS * 4
-const FLUSH_AFTER = 128
-const MAX_BIND_GROUPS = 8192
-const MAX_GROUPS_PER_AXIS = 65_535
+/** Dispatches per submit. */
+const MAX_DISPATCHES = 128
+/** Bytes of the usual slot, and of the large one for kernels with many windows or scalars. */
+export const SLOT_BYTES = [512, 4096] as const
+const UNIFORM_BYTES = MAX_DISPATCHES * SLOT_BYTES[0]
+/** Idle staging memory kept for readbacks. */
+const MAX_STAGING = 64 * 2 ** 20
+/** Bytes of the failure cell: token, id, two unused words. */
+export const CELL_BYTES = 16
 
-export interface Binding {
-  readonly buffer: GpuBuffer
-  readonly writable: boolean
-}
-
-export interface Kernel {
-  readonly pipeline: GPUComputePipeline
-  readonly pattern: string
-}
-
-export interface QueueStats {
-  dispatches: number
-  submits: number
-  pipelines: number
-}
-
-export class Queue {
-  readonly stats: QueueStats = { dispatches: 0, submits: 0, pipelines: 0 }
-  readonly #device: GPUDevice
-  readonly #slots: GPUBuffer
-  readonly #words = new Int32Array(SLOT_WORDS * FLUSH_AFTER)
-  readonly #kernels = new Map<string, Kernel>()
-  readonly #layouts = new Map<string, GPUBindGroupLayout>()
-  readonly #groups = new Map<string, GPUBindGroup>()
+export class CommandQueue {
+  readonly #device: Device
+  readonly #pool: Pool
+  readonly #pipelines: Pipelines
+  readonly #uniforms: GPUBuffer
+  readonly #uniformGroups: GPUBindGroup[]
+  readonly #slots = new Uint32Array(UNIFORM_BYTES / 4)
+  readonly #staging: GPUBuffer[] = []
+  /** Where kernels report ids out of range. */
+  readonly cell: Block
+  #cellUsed = false
+  #slotEnd = 0
   #encoder: GPUCommandEncoder | null = null
   #pass: GPUComputePassEncoder | null = null
   #pending = 0
-  /** Counts submits, so that buffers can tell whether they are in the open encoder. */
-  #epoch = 0
+  #lastOp = ''
+  #batch = 0
+  dispatches = 0
+  submits = 0
 
-  constructor(device: GPUDevice) {
+  constructor(device: Device, pool: Pool, pipelines: Pipelines) {
     this.#device = device
-    this.#slots = device.createBuffer({
-      label: 'evenfold uniform slots',
-      size: SLOT_BYTES * FLUSH_AFTER,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    })
+    this.#pool = pool
+    this.#pipelines = pipelines
+    this.#uniforms = device.gpu.createBuffer({ size: UNIFORM_BYTES, usage: USAGE.UNIFORM | USAGE.COPY_DST })
+    this.#uniformGroups = SLOT_BYTES.map((bytes) => pipelines.uniformGroup(this.#uniforms, bytes))
+    this.cell = pool.allocate(CELL_BYTES).block
+    this.write(this.cell, 0, new Uint32Array(CELL_BYTES / 4))
   }
 
-  /** The pipeline of a source; `key` stands for the source, which is only made if it is new. */
-  kernel(key: string, pattern: string, source: () => string): Kernel {
-    const found = this.#kernels.get(key)
-    if (found) return found
-    this.stats.pipelines++
-    const module = this.#device.createShaderModule({ label: key, code: source() })
-    const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout(pattern)] })
-    const pipeline = this.#device.createComputePipeline({ label: key, layout, compute: { module, entryPoint: 'main' } })
-    const kernel = { pipeline, pattern }
-    this.#kernels.set(key, kernel)
-    return kernel
-  }
-
-  #layout(pattern: string): GPUBindGroupLayout {
-    let layout = this.#layouts.get(pattern)
-    if (!layout) {
-      const entries: GPUBindGroupLayoutEntry[] = [
-        { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: SLOT_BYTES } },
-      ]
-      for (const [i, access] of [...pattern].entries()) {
-        entries.push({
-          binding: i + 1,
-          visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: access === 'w' ? 'storage' : 'read-only-storage' },
-        })
-      }
-      layout = this.#device.createBindGroupLayout({ entries })
-      this.#layouts.set(pattern, layout)
-    }
-    return layout
-  }
-
-  #group(pattern: string, bindings: readonly Binding[]): GPUBindGroup {
-    const key = `${pattern}:${bindings.map((b) => b.buffer.id).join(',')}`
-    let group = this.#groups.get(key)
-    if (!group) {
-      if (this.#groups.size >= MAX_BIND_GROUPS) this.#groups.clear()
-      group = this.#device.createBindGroup({
-        layout: this.#layout(pattern),
-        entries: [
-          { binding: 0, resource: { buffer: this.#slots, size: SLOT_BYTES } },
-          ...bindings.map((b, i) => ({ binding: i + 1, resource: { buffer: b.buffer.gpu } })),
-        ],
-      })
-      this.#groups.set(key, group)
-    }
-    return group
-  }
-
-  /** Encodes one dispatch of `groups` workgroups (any number; the kernel flattens two axes). */
-  dispatch(kernel: Kernel, bindings: readonly Binding[], words: ArrayLike<number>, groups: number): void {
-    if (groups === 0) return
-    if (words.length > SLOT_WORDS) {
-      throw new DeviceError(`webgpu: a kernel needs ${words.length} words of parameters, ${SLOT_WORDS} are available; split the fused expression`)
-    }
-    if (this.#pending === FLUSH_AFTER) this.flush()
-    if (!this.#encoder || !this.#pass) {
-      this.#encoder = this.#device.createCommandEncoder()
-      this.#pass = this.#encoder.beginComputePass()
-    }
-    this.#words.set(words, this.#pending * SLOT_WORDS)
-    this.#pass.setPipeline(kernel.pipeline)
-    this.#pass.setBindGroup(0, this.#group(kernel.pattern, bindings), [this.#pending * SLOT_BYTES])
-    const x = Math.min(groups, MAX_GROUPS_PER_AXIS)
-    this.#pass.dispatchWorkgroups(x, Math.ceil(groups / x))
-    for (const b of bindings) b.buffer.used = this.#epoch
+  /** Encodes one dispatch. `params` is copied; `slot` says which size of slot the kernel declares. */
+  dispatch(
+    op: string,
+    kernel: Kernel,
+    blocks: readonly Block[],
+    params: Uint32Array,
+    slot: 0 | 1,
+    groups: readonly [number, number],
+  ): void {
+    const bytes = SLOT_BYTES[slot]
+    if (this.#pending >= MAX_DISPATCHES || this.#slotEnd + bytes > UNIFORM_BYTES) this.flush()
+    const offset = this.#slotEnd
+    this.#slotEnd += bytes
+    this.#slots.set(params, offset / 4)
+    const pass = this.#openPass()
+    pass.setPipeline(kernel.pipeline)
+    pass.setBindGroup(0, this.#pipelines.bindGroup(kernel.access, blocks))
+    pass.setBindGroup(1, this.#uniformGroups[slot], [offset])
+    pass.dispatchWorkgroups(groups[0], groups[1])
+    for (const block of blocks) block.batch = this.#batch
+    if (blocks.includes(this.cell)) this.#cellUsed = true
     this.#pending++
-    this.stats.dispatches++
+    this.#lastOp = op
+    this.dispatches++
   }
 
-  /** Whether the open encoder uses the buffer. */
-  uses(buffer: GpuBuffer): boolean {
-    return this.#encoder !== null && buffer.used === this.#epoch
+  /** Submits everything encoded so far. */
+  flush(): void {
+    const encoder = this.#encoder
+    if (!encoder) return
+    this.#closePass()
+    this.#encoder = null
+    const { queue } = this.#device.gpu
+    this.#device.guard(`a batch ending with ${this.#lastOp}`, 0, ['validation', 'out-of-memory'], () => {
+      if (this.#slotEnd > 0) queue.writeBuffer(this.#uniforms, 0, this.#slots, 0, this.#slotEnd / 4)
+      queue.submit([encoder.finish()])
+    })
+    this.#slotEnd = 0
+    this.#pending = 0
+    this.#batch++
+    this.submits++
+    this.#pool.trim()
   }
 
-  /** Submits what is encoded; `tail` may append copies. */
-  flush(tail?: (encoder: GPUCommandEncoder) => void): void {
+  /** Copies host bytes into a block. */
+  write(block: Block, byteOffset: number, data: ArrayBufferView): void {
+    if (this.#encoder && block.batch === this.#batch) this.flush()
+    this.#device.guard('write', data.byteLength, ['validation'], () =>
+      this.#device.gpu.queue.writeBuffer(block.gpu, byteOffset, unshared(data)),
+    )
+  }
+
+  /**
+   * A copy of a block's bytes as they are once all encoded work is done, together with the failure cell, which it
+   * clears. Rejects with the device's first error.
+   */
+  async read(
+    block: Block,
+    byteOffset: number,
+    byteLength: number,
+  ): Promise<{ bytes: ArrayBuffer; cell: Uint32Array }> {
+    this.#device.check()
+    const withCell = this.#cellUsed
+    const size = byteLength + (withCell ? CELL_BYTES : 0)
+    if (size === 0) {
+      this.flush()
+      await this.idle()
+      return { bytes: new ArrayBuffer(0), cell: new Uint32Array(2) }
+    }
+    const staging = this.#takeStaging(size)
+    const encoder = this.#openEncoder()
+    this.#closePass()
+    if (byteLength > 0) encoder.copyBufferToBuffer(block.gpu, byteOffset, staging, 0, byteLength)
+    if (withCell) {
+      encoder.copyBufferToBuffer(this.cell.gpu, 0, staging, byteLength, CELL_BYTES)
+      encoder.clearBuffer(this.cell.gpu, 0, CELL_BYTES)
+      this.#cellUsed = false
+    }
+    this.#lastOp = 'read'
+    this.flush()
+    try {
+      await staging.mapAsync(MAP_READ, 0, size)
+    } catch (error) {
+      staging.destroy()
+      await this.#device.settled()
+      this.#device.check()
+      throw new DeviceError(`webgpu: reading ${byteLength} bytes failed: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
+    const bytes = staging.getMappedRange(0, size).slice(0)
+    staging.unmap()
+    this.#giveStaging(staging)
+    await this.#device.settled()
+    this.#device.check()
+    return withCell
+      ? { bytes: bytes.slice(0, byteLength), cell: new Uint32Array(bytes, byteLength, 2) }
+      : { bytes, cell: new Uint32Array(2) }
+  }
+
+  /** Resolves when all submitted work is done; rejects with the device's first error. */
+  async idle(): Promise<void> {
+    await this.#device.gpu.queue.onSubmittedWorkDone().catch(() => {})
+    await this.#device.settled()
+    this.#device.check()
+  }
+
+  destroy(): void {
+    this.#encoder = null
+    this.#pass = null
+    this.#uniforms.destroy()
+    for (const staging of this.#staging) staging.destroy()
+    this.#staging.length = 0
+  }
+
+  #openEncoder(): GPUCommandEncoder {
+    this.#encoder ??= this.#device.gpu.createCommandEncoder()
+    return this.#encoder
+  }
+
+  #openPass(): GPUComputePassEncoder {
+    this.#pass ??= this.#openEncoder().beginComputePass()
+    return this.#pass
+  }
+
+  #closePass(): void {
     this.#pass?.end()
     this.#pass = null
-    if (!this.#encoder && !tail) return
-    const encoder = this.#encoder ?? this.#device.createCommandEncoder()
-    this.#encoder = null
-    tail?.(encoder)
-    if (this.#pending > 0) this.#device.queue.writeBuffer(this.#slots, 0, this.#words, 0, this.#pending * SLOT_WORDS)
-    this.#device.queue.submit([encoder.finish()])
-    this.#pending = 0
-    this.#epoch++
-    this.stats.submits++
   }
+
+  #takeStaging(bytes: number): GPUBuffer {
+    const found = this.#staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
+    if (found >= 0) return this.#staging.splice(found, 1)[0]
+    const size = Math.ceil(bytes / 4096) * 4096
+    return this.#device.guard('read', size, ['out-of-memory', 'validation'], () =>
+      this.#device.gpu.createBuffer({
+        size: Math.min(size, this.#device.gpu.limits.maxBufferSize),
+        usage: USAGE.MAP_READ | USAGE.COPY_DST,
+      }),
+    )
+  }
+
+  #giveStaging(staging: GPUBuffer): void {
+    this.#staging.push(staging)
+    let kept = this.#staging.reduce((sum, b) => sum + b.size, 0)
+    while (kept > MAX_STAGING) {
+      const oldest = this.#staging.shift() as GPUBuffer
+      kept -= oldest.size
+      oldest.destroy()
+    }
+  }
+}
+
+/** WebGPU must not see shared memory (dawn.node crashes); such views are copied. */
+function unshared(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const plain = Object.prototype.toString.call(data.buffer) === '[object ArrayBuffer]'
+  return plain ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes)
 }
