@@ -132,7 +132,7 @@ export {
   setRandomState,
 } from './tensor/random'
 export { enableGrad, noGrad, tidy } from './tensor/scope'
-export { type DeviceMemory, memory, resetPeakMemory } from './tensor/storage'
+export { type DeviceMemory, memory, resetPeakMemory, type Survivor, survivors } from './tensor/storage'
 export { keep, Tensor } from './tensor/tensor'
 export * as text from './text'
 export * from './train'

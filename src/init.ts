@@ -13,6 +13,7 @@ import {
 } from './backend/registry'
 import type { DeviceName } from './backend/types'
 import { ArgumentError, DeviceError } from './errors'
+import { setDebug } from './tensor/storage'
 
 registerBackend(cpuBackend)
 
@@ -21,7 +22,7 @@ export interface InitOptions {
   device?: DeviceName
   /** A GPUDevice of your own to share with the library; it stays yours and is not destroyed. Implies webgpu. */
   gpuDevice?: UserGPUDevice
-  /** Poison fresh memory with NaN and keep creation stacks. Slow. Default false. */
+  /** Poison fresh GPU memory with NaN and remember where tensors are made, for `survivors()`. Slow. Default false. */
   debug?: boolean
 }
 
@@ -33,45 +34,55 @@ export async function init({ device, gpuDevice, debug = false }: InitOptions = {
   if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
     throw new ArgumentError(`init: unknown device '${String(device)}'; expected 'cpu' or 'webgpu'`)
   }
-  if (device === 'cpu' && gpuDevice)
-    throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'")
-  if (device === 'cpu') {
-    setDefaultDevice('cpu')
-    return 'cpu'
+  if (device === 'cpu' && gpuDevice) {
+    throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'; leave one out")
   }
+  setDebug(debug)
   if (gpuDevice) {
     const { createWebGpuBackend } = await import('./backend/webgpu')
     registerBackend(await createWebGpuBackend({ device: gpuDevice as GPUDevice, debug }))
-    setDefaultDevice('webgpu')
-    return 'webgpu'
-  }
-  if (!hasBackend('webgpu')) {
-    const gpu = await platform.requestGPU()
-    if (!gpu) {
-      if (device === undefined) return init({ device: 'cpu' })
-      throw new DeviceError(
-        "init: WebGPU is not available here; in Node install the package 'webgpu', in a browser use one with WebGPU, or pass { device: 'cpu' }",
-      )
+  } else if (device !== 'cpu' && !hasBackend('webgpu')) {
+    const found = await openWebGpu(debug, device === 'webgpu')
+    if (!found) {
+      setDefaultDevice('cpu')
+      return 'cpu'
     }
-    try {
-      // Loaded on demand: programs that stay on the cpu never carry the shaders.
-      const { createWebGpuBackend } = await import('./backend/webgpu')
-      const backend = await createWebGpuBackend({ gpu, debug })
-      if (device === undefined && backend.isFallback) {
-        // A software adapter is correct but many times slower than the cpu kernels.
-        backend.destroy()
-        platform.releaseGPU()
-        return init({ device: 'cpu' })
-      }
+  }
+  const chosen = device === 'cpu' ? 'cpu' : 'webgpu'
+  setDefaultDevice(chosen)
+  return chosen
+}
+
+/**
+ * Registers a webgpu backend. Where it was not `demanded`, only a hardware GPU will do: a software adapter is
+ * correct but many times slower than the cpu kernels.
+ */
+async function openWebGpu(debug: boolean, demanded: boolean): Promise<boolean> {
+  const gpu = await platform.requestGPU()
+  if (!gpu) {
+    if (!demanded) return false
+    throw new DeviceError(
+      "init: WebGPU is not available here; in Node install the package 'webgpu', in a browser use one with WebGPU, " +
+        "or pass { device: 'cpu' }",
+    )
+  }
+  try {
+    // Loaded on demand: programs that stay on the cpu never carry the shaders.
+    const { createWebGpuBackend } = await import('./backend/webgpu')
+    const backend = await createWebGpuBackend({ gpu, debug })
+    if (demanded || !backend.isFallback) {
       registerBackend(backend)
-    } catch (error) {
+      return true
+    }
+    backend.destroy()
+  } catch (error) {
+    if (demanded || !(error instanceof DeviceError)) {
       platform.releaseGPU()
-      if (device === undefined && error instanceof DeviceError) return init({ device: 'cpu' })
       throw error
     }
   }
-  setDefaultDevice('webgpu')
-  return 'webgpu'
+  platform.releaseGPU()
+  return false
 }
 
 /** Destroys the GPU device; its tensors become unusable. Node exits only after this, or when no device is held. */

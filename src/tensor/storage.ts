@@ -53,13 +53,44 @@ export interface IdRange {
   readonly max: number
 }
 
+/** Where each live storage was made; kept only in debug mode. */
+let births: Map<Storage, string> | null = null
+
+/** Starts or stops remembering where storages are made. `init({ debug })` calls it. */
+export function setDebug(on: boolean): void {
+  if (on) births ??= new Map()
+  else births = null
+}
+
+/** A storage that is still alive, for finding out who holds it. */
+export interface Survivor {
+  device: DeviceName
+  dtype: DType
+  length: number
+  bytes: number
+  /** Stack of the call that made it. */
+  stack: string
+}
+
+/** Everything alive that was made since `init({ debug: true })`, oldest first; empty without debug mode. */
+export function survivors(): Survivor[] {
+  return [...(births ?? [])].map(([storage, stack]) => ({
+    device: storage.backend.name,
+    dtype: storage.dtype,
+    length: storage.length,
+    bytes: storage.bytes,
+    stack,
+  }))
+}
+
 export class Storage {
   /** Counts in-place changes; the tape compares it with the version it saved. */
   version = 0
   range: IdRange | null = null
   #references = 1
   #buffer: DeviceBuffer | null
-  readonly #bytes: number
+  /** Bytes set aside for it on the device. */
+  readonly bytes: number
 
   constructor(
     readonly backend: Backend,
@@ -67,12 +98,13 @@ export class Storage {
     readonly length: number,
   ) {
     this.#buffer = backend.allocate(dtype, length)
-    this.#bytes = this.#buffer.byteLength
+    this.bytes = this.#buffer.byteLength
     const c = counters[backend.name]
     c.tensors++
-    c.bytes += this.#bytes
+    c.bytes += this.bytes
     if (c.bytes > c.peakBytes) c.peakBytes = c.bytes
-    addPressure(this.#bytes)
+    addPressure(this.bytes)
+    births?.set(this, new Error().stack?.split('\n').slice(2).join('\n') ?? '')
   }
 
   get buffer(): DeviceBuffer {
@@ -92,8 +124,9 @@ export class Storage {
     if (--this.#references > 0 || !this.#buffer) return
     const c = counters[this.backend.name]
     c.tensors--
-    c.bytes -= this.#bytes
-    pressure = Math.max(0, pressure - this.#bytes)
+    c.bytes -= this.bytes
+    pressure = Math.max(0, pressure - this.bytes)
+    births?.delete(this)
     this.backend.free(this.#buffer)
     this.#buffer = null
   }
