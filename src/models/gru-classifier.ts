@@ -81,7 +81,7 @@ function tokenMask(ids: Tensor, lengths: SequenceMask['lengths'], mask: Tensor |
   return tidy(() => {
     if (!lengths) return ne(ids, 0)
     const given =
-      lengths instanceof Tensor ? lengths : tensor(Int32Array.from(lengths), { device: ids.device })
+      lengths instanceof Tensor ? lengths : tensor(lengths, { dtype: 'int32', device: ids.device })
     return lt(arange(ids.shape[1], { device: ids.device }), unsqueeze(given, 1))
   })
 }

@@ -1,8 +1,9 @@
 // The gated recurrent unit (Cho et al. 2014), torch.nn.GRU's variant: layers, directions, lengths and masks.
 
-import { ArgumentError, IndexError, ShapeError } from '../errors'
+import { ArgumentError, DTypeError, IndexError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
 import { arange, tensor, zeros } from '../tensor/create'
+import { sameDevice } from '../tensor/ops/apply'
 import { cat } from '../tensor/ops/join'
 import { tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
@@ -102,7 +103,7 @@ export class GRU extends Module {
   /**
    * `x` [T, B, I] ([B, T, I] if batchFirst), `h0` [layers*D, B, H] (default zeros).
    * Returns the output [T, B, D*H] ([B, T, D*H]) and the last states [layers*D, B, H].
-   * @throws ShapeError for inputs of other sizes.
+   * @throws ShapeError for inputs of other sizes; DTypeError and DeviceError for inputs unlike the parameters.
    */
   forward(x: Tensor, h0: Tensor | null = null, where: SequenceMask = {}): [output: Tensor, hidden: Tensor] {
     // Masks and first states made here are nobody else's to release.
@@ -128,6 +129,7 @@ export class GRU extends Module {
       )
     }
     const mask = this.#mask(where, T, B, x)
+    this.#checkLike(x, states, mask)
     const own = this as unknown as Record<string, Parameter | undefined>
     const hidden: Tensor[] = []
     let layerInput = steps
@@ -154,6 +156,19 @@ export class GRU extends Module {
     ]
   }
 
+  /** The kernels of a sequence run on raw memory: nothing after this would notice a mixture. */
+  #checkLike(x: Tensor, h0: Tensor, mask: GruMask | null): void {
+    const parameters = this.parameters()
+    sameDevice('GRU', [...parameters, x, h0, ...(mask ? [mask.keep] : [])])
+    const [{ dtype }] = parameters
+    for (const [name, t] of Object.entries({ input: x, h0 })) {
+      if (t.dtype === dtype) continue
+      throw new DTypeError(
+        `GRU: ${name} is ${t.dtype}${inModule()}, its parameters are ${dtype}; convert one with to('${dtype}')`,
+      )
+    }
+  }
+
   #mask({ lengths, mask }: SequenceMask, T: number, B: number, x: Tensor): GruMask | null {
     if (lengths !== undefined && mask !== undefined)
       throw new ArgumentError('GRU: give lengths or mask, not both')
@@ -168,7 +183,12 @@ export class GRU extends Module {
       return { keep: byTime.to('bool'), zeroOutput: false }
     }
     if (lengths === undefined) return null
-    const given = lengths instanceof Tensor ? lengths : tensor(Int32Array.from(lengths), { device: x.device })
+    const given = lengths instanceof Tensor ? lengths : tensor(lengths, { dtype: 'int32', device: x.device })
+    if (given.dtype !== 'int32') {
+      throw new DTypeError(
+        `GRU: lengths are ${given.dtype}${inModule()}; expected int32, convert with to('int32')`,
+      )
+    }
     if (formatShape(given.shape) !== formatShape([B])) {
       throw new ShapeError(
         `GRU: lengths has shape ${formatShape(given.shape)}${inModule()}; expected ${formatShape([B])}`,
