@@ -11,6 +11,7 @@ export interface TestDevice {
 export const devices: TestDevice[] = [
   { device: 'cpu', dtype: 'float64' },
   { device: 'cpu', dtype: 'float32' },
+  { device: 'webgpu', dtype: 'float32' },
 ]
 
 /** Runs a group of tests once per device, which is the default one meanwhile. */
