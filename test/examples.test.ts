@@ -1,0 +1,249 @@
+// The examples as their users start them, at tiny sizes, from source.
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { holdOutSentences } from '../examples/sst2/split'
+import { syntheticReviews } from '../examples/text-classifier/synthetic'
+import { readCheckpointInfo } from '../src/io'
+
+const root = resolve(import.meta.dirname, '..')
+const CLASSIFIER = 'examples/text-classifier/main.ts'
+const SST2 = 'examples/sst2/main.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'evenfold-examples-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs an example on the cpu, from source; `onText` sees what it prints so far. */
+function start(
+  example: string,
+  args: readonly string[],
+  onText: (text: string, pid: number) => void = () => {},
+): Promise<Ended> {
+  const loader = ['--conditions=evenfold-source', '--import', 'tsx', example]
+  const child = spawn(process.execPath, [...loader, ...args], {
+    cwd: root,
+    env: { ...process.env, EVENFOLD_DATA: '' },
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+    onText(stderr, child.pid!)
+  })
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (code) => done({ code, stdout, stderr }))
+  })
+}
+
+const cpu = ['--device', 'cpu']
+
+describe('the text classifier', () => {
+  it('trains, measures, saves, loads and classifies; then classifies from what it saved', async () => {
+    const out = join(folder, 'start')
+    const first = await start(CLASSIFIER, [...cpu, '--steps', '5', '--out', out])
+    expect(first).toMatchObject({ code: 0 })
+    expect(first.stdout).toMatch(
+      /accuracy +\d+\.\d % \(95 % interval \d+\.\d to \d+\.\d %\) on 1000 unseen reviews/,
+    )
+    expect(first.stdout).toMatch(/time +\d+ s for 5 steps/)
+    expect(first.stdout).toMatch(/memory +\d+ MiB of tensors at most, \d+ MiB the whole process/)
+    expect(first.stdout).toMatch(/parameters \d+/)
+    expect(first.stdout).toMatch(/(negative|positive), probability 0\.\d{3}/)
+    expect(first.stderr).toMatch(/training step 5\/5 \| loss \d\.\d+ .*examples\/s \| 0 s left/)
+    expect((await readCheckpointInfo(join(out, 'checkpoint.safetensors'))).step).toBe(5)
+
+    const second = await start(CLASSIFIER, [...cpu, '--out', out, '--text', 'A good flurb'])
+    expect(second).toMatchObject({ code: 0, stderr: '' })
+    const rows = [...second.stdout.matchAll(/^ {2}(\S+) +(0\.\d+|1\.000) .*$/gm)]
+    expect(rows.map(([, word]) => word)).toEqual(['a', 'good', 'flurb'])
+    expect(rows.map(([row]) => row.includes('unknown word'))).toEqual([false, false, true])
+    expect(rows.reduce((sum, [, , weight]) => sum + Number(weight), 0)).toBeCloseTo(1, 2)
+  })
+
+  it.each([
+    ['.csv', (text: string, label: number) => `"${label + 1}","a title","${text}"\n`, ''],
+    ['.tsv', (text: string, label: number) => `${label}\t${text}\n`, 'label\tsentence\n'],
+    ['.jsonl', (text: string, label: number) => `${JSON.stringify({ text, label })}\n`, ''],
+  ])('trains on a file of reviews: %s', async (kind, line, head) => {
+    const file = join(folder, `reviews${kind}`)
+    const { train } = syntheticReviews({ train: 40, test: 0 })
+    await writeFile(file, head + train.map(({ text, label }) => line(text, label)).join(''))
+    const run = await start(CLASSIFIER, [
+      ...cpu,
+      '--data',
+      file,
+      '--epochs',
+      '1',
+      '--out',
+      join(folder, kind),
+    ])
+    expect(run).toMatchObject({ code: 0 })
+    expect(run.stdout).toMatch(/^36 reviews to train on, 4 to test/)
+  })
+
+  it('saves and ends on Ctrl-C, and goes on with --resume', async () => {
+    const out = join(folder, 'interrupted')
+    let sent = false
+    const args = [...cpu, '--steps', '40', '--out', out]
+    const stopped = await start(CLASSIFIER, args, (text, pid) => {
+      if (sent || !/training step/.test(text)) return
+      sent = true
+      process.kill(pid, 'SIGINT')
+    })
+    expect(stopped).toMatchObject({ code: 0 })
+    expect(stopped.stdout).toMatch(/stopped at step \d+; saved to .*--resume/)
+    const { step } = await readCheckpointInfo(join(out, 'checkpoint.safetensors'))
+    expect(step).toBeLessThan(40)
+    const resumed = await start(CLASSIFIER, [...args, '--resume'])
+    expect(resumed).toMatchObject({ code: 0 })
+    const steps = (await readFile(join(out, 'log.jsonl'), 'utf8')).match(/"step":\d+,"epoch"/g)
+    expect(steps).toEqual(Array.from({ length: 40 }, (_, i) => `"step":${i + 1},"epoch"`))
+  })
+
+  it.each([
+    [['--epoch', '3'], /Unknown option '--epoch'[\s\S]*--epochs N/],
+    [['nonsense'], /Unexpected argument 'nonsense'/],
+    [['--epochs', 'many'], /^\s*--epochs is 'many'; expected a whole number/],
+    [['--device', 'tpu'], /^\s*--device is 'tpu'; expected cpu or webgpu/],
+    [[...cpu, '--data', 'missing.csv'], /^\s*Cannot read 'missing.csv': there is no such file/],
+    [
+      [...cpu, '--data', 'package.json'],
+      /^\s*package.json: cannot tell the format; expected a file named .csv/,
+    ],
+    [[...cpu, '--data', 'x.csv', '--text-column', 'title'], /^\s*--text-column is 'title'/],
+  ])('answers %j by a clear line and exit code 2', async (args, message) => {
+    const { code, stdout, stderr } = await start(CLASSIFIER, args)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  it('prints its usage', async () => {
+    expect(await start(CLASSIFIER, ['--help'])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('npm start'),
+    })
+  })
+})
+
+describe('the SST-2 example', () => {
+  it('trains per seed, chooses on held-out sentences and gives the mean on dev', async () => {
+    const { train, test } = syntheticReviews({ train: 120, test: 20 })
+    const tsv = (rows: typeof train) =>
+      `label\tsentence\n${rows.map(({ text, label }) => `${label}\t${text}\n`).join('')}`
+    await writeFile(join(folder, 'train.tsv'), tsv(train))
+    await writeFile(join(folder, 'dev.tsv'), tsv(test))
+    const sizes = [
+      '--embedding',
+      '8',
+      '--hidden',
+      '8',
+      '--batch-size',
+      '16',
+      '--validation',
+      '30',
+      '--epochs',
+      '1',
+    ]
+    const run = await start(SST2, [
+      ...cpu,
+      '--data',
+      folder,
+      '--seeds',
+      '4,5',
+      ...sizes,
+      '--out',
+      join(folder, 'sst2'),
+    ])
+    expect(run).toMatchObject({ code: 0 })
+    expect(run.stdout).toMatch(/seed 4: 90 texts to train on, 30 to choose the checkpoint/)
+    const shares = [...run.stdout.matchAll(/^(seed [45]|mean of 2): (\d+\.\d) % \(95 %/gm)].map((m) =>
+      Number(m[2]),
+    )
+    expect(shares).toHaveLength(3)
+    expect(shares[2]).toBeCloseTo((shares[0] + shares[1]) / 2, 0)
+  })
+
+  it('says what is missing', async () => {
+    const none = await start(SST2, cpu)
+    expect(none).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('give --data FOLDER, or set EVENFOLD_DATA'),
+    })
+    const empty = await start(SST2, [...cpu, '--data', 'src'])
+    expect(empty).toMatchObject({ code: 2, stderr: expect.stringContaining('src holds none of train') })
+  })
+})
+
+describe('the made-up reviews', () => {
+  const { train, test } = syntheticReviews({ train: 3000, test: 600, seed: 1 })
+
+  it('are the same for the same seed, and others for another', () => {
+    expect(syntheticReviews({ train: 3000, test: 600, seed: 1 })).toEqual({ train, test })
+    expect(syntheticReviews({ train: 3000, test: 600, seed: 2 }).train).not.toEqual(train)
+  })
+
+  it('are balanced, and no test review was seen in training', () => {
+    for (const reviews of [train, test]) {
+      const share = reviews.filter(({ label }) => label === 1).length / reviews.length
+      expect(Math.abs(share - 0.5)).toBeLessThan(0.06)
+    }
+    const seen = new Set(train.map(({ text }) => text))
+    expect(test.filter(({ text }) => seen.has(text))).toEqual([])
+  })
+
+  it('use no word in the test that training lacks', () => {
+    const seen = new Set(train.flatMap(({ text }) => text.split(' ')))
+    expect(test.flatMap(({ text }) => text.split(' ')).filter((word) => !seen.has(word))).toEqual([])
+  })
+
+  it('are not solved by counting words', () => {
+    const score = new Map<string, number>()
+    for (const { text, label } of train) {
+      for (const word of new Set(text.split(' ')))
+        score.set(word, (score.get(word) ?? 0) + (label === 1 ? 1 : -1))
+    }
+    const right = test.filter(({ text, label }) => {
+      const total = text.split(' ').reduce((sum, word) => sum + (score.get(word) ?? 0), 0)
+      return (total > 0 ? 1 : 0) === label
+    })
+    expect(right.length / test.length).toBeLessThan(0.82)
+  })
+})
+
+describe('holding out sentences', () => {
+  it('takes whole sentences, and their longer phrases out of the training set', () => {
+    const sentences = Array.from({ length: 10 }, (_, i) => `w${i} is a good film number ${i} .`)
+    const phrases = Array.from({ length: 10 }, (_, i) => [
+      `a good film number ${i} .`,
+      `film number ${i}`,
+      `number ${i}`,
+    ])
+    const texts = [...sentences, ...phrases.flat()].map((text, i) => ({ text, label: i % 2 }))
+    const { train, heldOut } = holdOutSentences(texts, 3, 0)
+    expect(heldOut).toHaveLength(3)
+    for (const { text } of heldOut) {
+      expect(sentences).toContain(text)
+      const at = sentences.indexOf(text)
+      expect(train.map((t) => t.text).filter((t) => [text, ...phrases[at]].includes(t))).toEqual([
+        `number ${at}`,
+      ])
+    }
+    expect(train).toHaveLength(40 - 3 * 3)
+  })
+})
