@@ -55,6 +55,7 @@ fn ef_exp(x: f32) -> f32 {
 }
 
 fn ef_expm1(x: f32) -> f32 {
+  if (x == 0.0) { return x; }
   if (abs(x) < 0.34) { return ef_exp_tail(x) * x * x + x; }
   return ef_exp(x) - 1.0;
 }
@@ -66,11 +67,9 @@ fn ef_log_tail(x: f32) -> f32 {
     + 3.3333331174e-1) * x * x * x;
 }
 
-fn ef_log(x: f32) -> f32 {
+// A positive, finite x as (1 + y) * 2^e with 1 + y between sqrt(1/2) and sqrt(2): e, y and log(1 + y) - y.
+fn ef_log_parts(x: f32) -> vec3<f32> {
   var bits = bitcast<u32>(x);
-  if ((bits & 0x7fffffffu) == 0u) { return -ef_inf(); }
-  if (bits > 0x80000000u || ef_is_nan(x)) { return ef_nan(); }
-  if (bits == 0x7f800000u) { return x; }
   var e = -126;
   if (bits < 0x00800000u) {
     bits = bitcast<u32>(f32(bits));
@@ -82,18 +81,27 @@ fn ef_log(x: f32) -> f32 {
     e -= 1;
     m = m + m;
   }
-  m -= 1.0;
-  let f = f32(e);
-  let tail = ef_log_tail(m) - f * 2.12194440e-4 - 0.5 * m * m;
-  return f * 0.693359375 + (m + tail);
+  let y = m - 1.0;
+  return vec3<f32>(f32(e), y, ef_log_tail(y) - 0.5 * y * y);
+}
+
+fn ef_log(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) == 0u) { return -ef_inf(); }
+  if (bits > 0x80000000u || ef_is_nan(x)) { return ef_nan(); }
+  if (bits == 0x7f800000u) { return x; }
+  let parts = ef_log_parts(x);
+  return parts.x * 0.693359375 + (parts.y + (parts.z - parts.x * 2.12194440e-4));
 }
 
 fn ef_log1p(x: f32) -> f32 {
+  if (x == 0.0) { return x; }
   if (x > -0.29 && x < 0.41) { return x - (0.5 * x * x - ef_log_tail(x)); }
   return ef_log(1.0 + x);
 }
 
 fn ef_tanh(x: f32) -> f32 {
+  if (x == 0.0) { return x; }
   let a = abs(x);
   if (a < 0.625) {
     let z = x * x;
@@ -149,8 +157,28 @@ fn ef_wave(x: f32, turn: i32) -> f32 {
   let v = select(s, c, (quadrant & 1) == 1);
   return select(v, -v, quadrant >= 2);
 }
-fn ef_sin(x: f32) -> f32 { return ef_wave(x, 0); }
+fn ef_sin(x: f32) -> f32 { return select(ef_wave(x, 0), x, x == 0.0); }
 fn ef_cos(x: f32) -> f32 { return ef_wave(x, 1); }
+
+// a^b for positive, finite a and b: exp(b * log(a)) with the logarithm and the product in two words each, because the
+// exponential turns an absolute error of its argument into a relative one.
+fn ef_pow_general(a: f32, b: f32) -> f32 {
+  let parts = ef_log_parts(a);
+  let whole = parts.x * 0.693359375;
+  let sum = whole + parts.y;
+  let rest = (parts.y - (sum - whole)) + (parts.z - parts.x * 2.12194440e-4);
+  let high = sum + rest;
+  let low = rest - (high - sum);
+  let p = b * high;
+  if (abs(p) > 200.0) { return ef_exp(p); }
+  // The rounding error of p, from halves whose products are exact.
+  let b1 = bitcast<f32>(bitcast<u32>(b) & 0xfffff000u);
+  let h1 = bitcast<f32>(bitcast<u32>(high) & 0xfffff000u);
+  let b2 = b - b1;
+  let h2 = high - h1;
+  let error = ((b1 * h1 - p) + b1 * h2 + b2 * h1) + b2 * h2;
+  return ef_exp(p) * (1.0 + (error + b * low));
+}
 
 // Power as in IEEE 754: negative bases with whole exponents, 0 and infinities included.
 fn ef_pow(a: f32, b: f32) -> f32 {
@@ -173,7 +201,7 @@ fn ef_pow(a: f32, b: f32) -> f32 {
   var r: f32;
   if (ef_is_inf(b) && m == 1.0) { r = 1.0; }
   else if (m == 0.0 || ef_is_inf(m) || ef_is_inf(b)) { r = select(0.0, ef_inf(), (m > 1.0) == (b > 0.0)); }
-  else { r = ef_exp(b * ef_log(m)); }
+  else { r = ef_pow_general(m, b); }
   let negative = (bitcast<u32>(a) >> 31u) == 1u;
   if (!negative) { return r; }
   if (!whole) { return select(ef_nan(), r, m == 0.0 || ef_is_inf(m)); }
