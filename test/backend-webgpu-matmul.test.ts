@@ -1,0 +1,142 @@
+// Matrix products on webgpu against the cpu, both kernels: with workgroup memory (for GPUs) and without (for software).
+import fc from 'fast-check'
+import { afterEach, describe, it } from 'vitest'
+import { contiguous, type Layout, layoutOf, randomArray } from './support/naive'
+import { useTwins } from './support/twins'
+
+describe.each([
+  ['software', true],
+  ['hardware', false],
+])('kernels for %s', (_, fallback) => {
+  const twins = useTwins({ fallback })
+  afterEach(() => twins().release())
+
+  async function check(a: Layout, b: Layout, out: Layout, accumulate: boolean, seed: number): Promise<void> {
+    const [x, y, z] = [a, b, out].map((l, i) =>
+      twins().place('float32', l, randomArray('float32', l.length, seed + i)),
+    )
+    twins().run([x, y, z], (backend, [p, q, r]) => backend.matmul(p, q, r, accumulate))
+    const k = a.shape[a.shape.length - 1]
+    // Values below 1 in magnitude; each partial sum is rounded to 2^-24 of itself.
+    await twins().expectSame(z, { relative: 1e-6, absolute: 1e-6 + 1e-7 * k })
+    twins().release()
+  }
+
+  it('any small sizes, batches and layouts, overwriting or adding to the output', async () => {
+    const dim = fc.oneof(
+      { weight: 1, arbitrary: fc.constant(0) },
+      { weight: 9, arbitrary: fc.integer({ min: 1, max: 11 }) },
+    )
+    const scene = fc
+      .record({ batch: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 6 }), m: dim, n: dim, k: dim })
+      .filter(({ batch, m, n, k }) => batch.reduce((p, v) => p * v, 1) * (m * n + m * k + k * n) < 20_000)
+      .chain(({ batch, m, n, k }) =>
+        fc.record({
+          a: layoutOf([...batch, m, k]),
+          b: layoutOf([...batch, k, n]),
+          out: layoutOf([...batch, m, n], true),
+          accumulate: fc.boolean(),
+          seed: fc.integer(),
+        }),
+      )
+    await fc.assert(
+      fc.asyncProperty(scene, ({ a, b, out, accumulate, seed }) => check(a, b, out, accumulate, seed)),
+      // A pipeline with workgroup memory takes a software adapter a second, and each rank of batch is one.
+      { numRuns: fallback ? 60 : 12 },
+    )
+  })
+
+  it.each([
+    [1, 1, 1],
+    [3, 5, 7],
+    [17, 33, 100],
+    [32, 32, 32],
+    [33, 31, 17],
+    [31, 65, 16],
+    [64, 64, 1],
+    [1, 50, 800],
+    [50, 1, 800],
+    [1, 1, 4097],
+    [130, 70, 15],
+    [5, 9, 5000],
+    [128, 128, 128],
+  ])('%i x %i, K = %i, with each operand and the output transposed or not', async (m, n, k) => {
+    const turned = (rows: number, columns: number): Layout => ({
+      shape: [rows, columns],
+      strides: [1, rows],
+      offset: 0,
+      length: rows * columns,
+    })
+    for (const a of [contiguous([m, k]), turned(m, k)]) {
+      for (const b of [contiguous([k, n]), turned(k, n)]) {
+        await check(a, b, contiguous([m, n], 3), false, m + n)
+        await check(a, b, turned(m, n), true, k)
+      }
+    }
+  })
+
+  it('batches where either side repeats', async () => {
+    const repeated = (batch: number[], strides: number[], rows: number, columns: number): Layout => ({
+      shape: [...batch, rows, columns],
+      strides: [...strides, columns, 1],
+      offset: 0,
+      length: 1 + batch.reduce((s, v, d) => s + (v - 1) * strides[d], 0) + rows * columns,
+    })
+    await check(
+      repeated([4, 3], [0, 35], 5, 7),
+      repeated([4, 3], [63, 0], 7, 9),
+      contiguous([4, 3, 5, 9]),
+      false,
+      1,
+    )
+    await check(repeated([6], [0], 40, 20), repeated([6], [600], 20, 30), contiguous([6, 40, 30]), true, 2)
+    await check(repeated([3], [0], 2, 3), repeated([3], [0], 3, 2), contiguous([3, 2, 2]), false, 3)
+  })
+
+  it('operands and output in one buffer', async () => {
+    const base = twins().place('float32', contiguous([300]), randomArray('float32', 300, 1))
+    const [a, b, out] = [contiguous([5, 7], 0), contiguous([7, 9], 100), contiguous([5, 9], 200)].map((l) =>
+      twins().window(base, l),
+    )
+    for (const accumulate of [false, true]) {
+      twins().run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, accumulate))
+      await twins().expectSame(base, { relative: 1e-6, absolute: 1e-6 })
+    }
+    // A matrix times its own transpose.
+    const at = twins().window(base, { shape: [7, 5], strides: [1, 7], offset: 0, length: 35 })
+    const square = twins().window(base, contiguous([5, 5], 250))
+    twins().run([a, at, square], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
+    await twins().expectSame(base, { relative: 1e-6, absolute: 1e-6 })
+  })
+
+  it('K = 0 gives zeros, or leaves the output when adding to it', async () => {
+    for (const accumulate of [false, true])
+      await check(contiguous([3, 0]), contiguous([0, 4]), contiguous([3, 4]), accumulate, 1)
+  })
+
+  it('NaN and infinity reach their row and column only', async () => {
+    const host = randomArray('float32', 40 * 40, 1) as Float32Array
+    host[3 * 40 + 5] = Number.NaN
+    host[20 * 40 + 30] = Number.POSITIVE_INFINITY
+    const a = twins().place('float32', contiguous([40, 40]), host)
+    const b = twins().place('float32', contiguous([40, 40]), randomArray('float32', 1600, 2))
+    const out = twins().place('float32', contiguous([40, 40]), new Float32Array(1600))
+    twins().run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
+    await twins().expectSame(out, { relative: 1e-6, absolute: 1e-5 })
+  })
+
+  // The same flattening of workgroups in both; in hardware kernels so many cost a software adapter a minute.
+  it.runIf(fallback)('more than 65,535 workgroups', async () => {
+    const batch = 65_536 * 64 + 3
+    const each: Layout = { shape: [batch, 1, 1], strides: [1, 1, 1], offset: 0, length: batch }
+    const a = twins().place(
+      'float32',
+      each,
+      Float32Array.from({ length: batch }, (_, i) => i),
+    )
+    const b = twins().place('float32', { ...each, strides: [0, 1, 1], length: 1 }, Float32Array.of(3))
+    const out = twins().place('float32', each, new Float32Array(batch))
+    twins().run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
+    await twins().expectSame(out)
+  })
+})
