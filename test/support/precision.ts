@@ -1,4 +1,6 @@
 // Where and how precisely ops are compared: the tolerance is per tensor, max|a - b| <= relative max|expected| + absolute.
+import { afterAll, beforeAll, describe } from 'vitest'
+import * as ef from '../../src/index'
 import type { TestDevice } from './devices'
 
 export interface Precision extends TestDevice {
@@ -23,4 +25,24 @@ export function toleranceOf({ relative, absolute }: Precision, expected: ArrayLi
   let largest = 0
   for (const v of Array.from(expected)) if (Number.isFinite(v)) largest = Math.max(largest, Math.abs(v))
   return relative * largest + absolute
+}
+
+/**
+ * Describes something once per device, which is the default one meanwhile. Without a WebGPU adapter the webgpu part
+ * fails: it is never skipped.
+ */
+export function onDevices(
+  title: string,
+  body: (where: Precision) => void,
+  where: readonly Precision[] = [CPU32, WEBGPU],
+): void {
+  describe.each(where)(`${title}, $title`, (one) => {
+    beforeAll(async () => {
+      await ef.init({ device: one.device })
+    })
+    afterAll(async () => {
+      await ef.init({ device: 'cpu' })
+    })
+    body(one)
+  })
 }
