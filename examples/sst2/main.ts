@@ -15,6 +15,7 @@ import {
   readOptions,
   refuse,
 } from '../common/cli'
+import { chooseDevice } from '../common/device'
 import { showProgress } from '../common/progress'
 import { type Review, readReviews } from '../common/texts'
 import { holdOutSentences } from './split'
@@ -26,14 +27,14 @@ const USAGE = `Trains a GRU classifier on SST-2 and measures it on dev.
   --data FOLDER        holds train and dev (or test), each .tsv, .csv or .jsonl; default: sst2 in $EVENFOLD_DATA
   --text-column N      column of the text, from 0, or a key of the JSON
   --seeds LIST         default 0,1,2
-  --epochs N           default 3
+  --epochs N           default 2
   --steps N            stop after so many steps
   --validation N       sentences of the training data to choose the checkpoint on; default 600
   --embedding N        default 64
   --hidden N           default 64
   --batch-size N       default 64
-  --lr X               default 0.002
-  --dropout X          default 0.5
+  --lr X               default 0.003
+  --dropout X          default 0.4
   --weight-decay X     default 0.01
   --device cpu|webgpu  default: a hardware GPU if there is one, else cpu
   --out FOLDER         for checkpoints and logs; default runs/sst2
@@ -59,21 +60,21 @@ await main(async () => {
     resume: { type: 'boolean' },
   })
   const seeds = (options.seeds ?? '0,1,2').split(',').map((seed) => countOption('seeds', seed, 0, 0))
-  const epochs = countOption('epochs', options.epochs, 3)
+  const epochs = countOption('epochs', options.epochs, 2)
   const maxSteps = countOption('steps', options.steps, Number.POSITIVE_INFINITY)
   const validation = countOption('validation', options.validation, 600)
   const embeddingSize = countOption('embedding', options.embedding, 64)
   const hiddenSize = countOption('hidden', options.hidden, 64)
   const batchSize = countOption('batch-size', options['batch-size'], 64)
-  const lr = numberOption('lr', options.lr, 2e-3)
-  const dropout = numberOption('dropout', options.dropout, 0.5)
+  const lr = numberOption('lr', options.lr, 3e-3)
+  const dropout = numberOption('dropout', options.dropout, 0.4)
   const weightDecay = numberOption('weight-decay', options['weight-decay'], 0.01)
   const device = choiceOption('device', options.device, ['cpu', 'webgpu'])
   const root = process.env.EVENFOLD_DATA
   const folder = options.data ?? (root ? join(root, 'sst2') : undefined)
   if (folder === undefined) refuse('give --data FOLDER, or set EVENFOLD_DATA to the folder that holds sst2')
 
-  await ef.init(device ? { device } : {})
+  await chooseDevice(device)
   const all = await readReviews(fileIn(folder, ['train']), options['text-column'])
   const dev = await readReviews(fileIn(folder, ['dev', 'test']), options['text-column'])
   const results: { seed: number; evaluation: ef.Evaluation; seconds: number }[] = []

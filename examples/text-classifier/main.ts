@@ -14,6 +14,7 @@ import {
   readOptions,
   refuse,
 } from '../common/cli'
+import { chooseDevice } from '../common/device'
 import { showProgress } from '../common/progress'
 import { CLASSES, readReviews } from '../common/texts'
 import { printAttention } from './attention'
@@ -62,7 +63,7 @@ await main(async () => {
   const folder = options.out ?? 'runs/text-classifier'
   const path = join(folder, 'checkpoint.safetensors')
 
-  await ef.init(device ? { device } : {})
+  await chooseDevice(device)
   if (options.text !== undefined && existsSync(path)) return classify(path, options.text)
 
   // Data: texts become sequences of word ids.
