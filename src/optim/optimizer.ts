@@ -1,13 +1,15 @@
 // What all optimizers share: parameter groups, state on the device, saving, and the guard against bad steps.
 //
-// Nothing here reads a value back. Each step reduces all gradients to one cell that is NaN if any of them is not
-// finite; the update kernels look at it and leave weights and state alone, and the number of the first such step
+// Nothing here reads a value back. Each step reduces all gradients to one flag, whether any of them is not finite;
+// the update kernels look at it and leave weights and state alone, and the number of the first such step
 // stays in a second cell until someone asks. So a NaN never reaches the weights, and no step waits for the GPU.
 
 import { type Expr, input, scalar } from '../backend/expr'
 import { Program } from '../backend/program'
+import type { DType } from '../backend/types'
 import { ArgumentError, DeviceError, FormatError } from '../errors'
 import { zeros } from '../tensor/create'
+import { cpu, to } from '../tensor/ops/cast'
 import { fillStorage } from '../tensor/ops/views'
 import { escapeScopes, noGrad } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
@@ -27,13 +29,13 @@ export interface OptimizerState {
   tensors: Record<string, Tensor>
 }
 
-const POISON = new Program([input(0).mul(0)], 1)
-const FIRST_BAD = new Program([input(0).isNaN().and(input(1).eq(0)).where(scalar(0), input(1))], 2, 1)
-const IDENTITY = new Program([input(0)], 1)
+const NON_FINITE = new Program([input(0).isFinite().not()], 1)
+const ANY = new Program([input(0, 'bool')], 1)
+const FIRST_BAD = new Program([input(0, 'bool').and(input(1).eq(0)).where(scalar(0), input(1))], 2, 1)
 
-/** `bad` is NaN after a non-finite gradient: keep the old value then. */
+/** The old value where the step is a bad one. */
 export function unless(bad: Expr, value: Expr, old: Expr): Expr {
-  return bad.isNaN().where(old, value)
+  return bad.where(old, value)
 }
 
 export abstract class Optimizer<Options extends { lr: number }> {
@@ -51,6 +53,10 @@ export abstract class Optimizer<Options extends { lr: number }> {
       list[0] instanceof Tensor ? [{ params: list as Tensor[] }] : (list as ParameterGroup<Options>[])
     const seen = new Set<Tensor>()
     for (const group of groups) {
+      if (typeof group?.params?.[Symbol.iterator] !== 'function')
+        throw new ArgumentError(
+          `${new.target.name}: expected parameters, or groups { params, lr, ... }, got ${String(group)}`,
+        )
       const tensors = [...group.params]
       for (const p of tensors) {
         if (!(p instanceof Tensor) || !p.isLeaf)
@@ -84,13 +90,16 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
   /**
    * Updates every parameter that has a gradient. If any gradient of the step is NaN or infinite, nothing changes and
-   * the step is remembered: see `firstBadStep`.
+   * the step is remembered: see `firstBadStep`. State follows parameters that were moved to webgpu or another dtype.
+   * @throws DeviceError for parameters on different devices, or on the cpu with state still on webgpu: `await cpu()`.
    */
   step(): void {
     noGrad(() => {
-      this.#stepCount++
       const ready = this.groups.map((group) => ({ group, params: group.params.filter((p) => p.grad) }))
       const params = ready.flatMap((r) => r.params)
+      // Whatever can fail comes before the first change.
+      this.#settle(params)
+      this.#stepCount++
       if (params.length === 0) return
       const bad = this.#guard(params)
       for (const { group, params: list } of ready) {
@@ -137,20 +146,66 @@ export abstract class Optimizer<Options extends { lr: number }> {
     if (this.#firstBad) fillStorage(this.#firstBad, 0)
   }
 
+  /** Brings the state of parameters that are on the cpu there; needed once, after `await model.cpu()`. */
+  async cpu(): Promise<this> {
+    for (const [p, { tensors }] of this.#state) {
+      if (p.device !== 'cpu') continue
+      for (const [name, t] of Object.entries(tensors)) {
+        if (t.device === 'cpu') continue
+        tensors[name] = escapeScopes(await cpu(t))
+        t.dispose()
+      }
+    }
+    if (this.#firstBad?.device === 'webgpu' && this.#allParams().every((p) => p.device === 'cpu')) {
+      const cell = this.#firstBad
+      this.#firstBad = escapeScopes(await cpu(cell))
+      cell.dispose()
+    }
+    return this
+  }
+
+  /** Parameters on one device, their state and the cell for bad steps beside them. */
+  #settle(params: readonly Tensor[]): void {
+    for (const p of params) {
+      if (p.backend !== params[0].backend)
+        throw new DeviceError(
+          `${this.constructor.name}.step: parameters are on '${params[0].device}' and '${p.device}'; move the model to one device with to()`,
+        )
+    }
+    for (const p of params) {
+      const tensors = this.#state.get(p)?.tensors ?? {}
+      for (const [name, t] of Object.entries(tensors)) tensors[name] = this.#beside(p, t, p.dtype)
+    }
+    const [first] = params
+    if (first)
+      this.#firstBad = this.#firstBad
+        ? this.#beside(first, this.#firstBad, 'float32')
+        : escapeScopes(zeros([], { device: first.device }))
+  }
+
+  /** `t` on the device of `p` and in `dtype`; itself where it is so already. */
+  #beside(p: Tensor, t: Tensor, dtype: DType): Tensor {
+    if (t.backend === p.backend && t.dtype === dtype) return t
+    if (t.backend !== p.backend && t.device !== 'cpu') {
+      throw new DeviceError(
+        `${this.constructor.name}.step: the model is on '${p.device}', the optimizer's state on '${t.device}'; bring it over with \`await optimizer.cpu()\``,
+      )
+    }
+    const moved = escapeScopes(to(to(t, dtype), p.device))
+    t.dispose()
+    return moved
+  }
+
   #guard(params: readonly Tensor[]): Tensor {
     const { backend } = params[0]
-    const partial = Tensor.allocate(backend, 'float32', [params.length])
+    const flags = Tensor.allocate(backend, 'bool', [params.length])
     params.forEach((p, i) => {
-      if (p.backend !== backend)
-        throw new DeviceError('step: parameters are on different devices; move the model to one with to()')
-      const slot = { ...partial.view(), offset: i, shape: [], strides: [] }
-      backend.reduce('sum', POISON, [(p.grad as Tensor).view()], [], slot)
+      const slot = { ...flags.view(), offset: i, shape: [], strides: [] }
+      backend.reduce('max', NON_FINITE, [(p.grad as Tensor).view()], [], slot)
     })
-    const bad = Tensor.allocate(backend, 'float32', [])
-    backend.reduce('sum', IDENTITY, [partial.view()], [], bad.view())
-    if (this.#firstBad?.backend !== backend)
-      this.#firstBad = escapeScopes(zeros([], { device: backend.name }))
-    const cell = this.#firstBad.view()
+    const bad = Tensor.allocate(backend, 'bool', [])
+    backend.reduce('max', ANY, [flags.view()], [], bad.view())
+    const cell = (this.#firstBad as Tensor).view()
     backend.elementwise(FIRST_BAD, [bad.view(), cell], [this.#stepCount], [cell])
     return bad
   }
@@ -190,6 +245,14 @@ export abstract class Optimizer<Options extends { lr: number }> {
    * @throws FormatError for other groups, parameters or shapes.
    */
   loadStateDict(saved: OptimizerState): void {
+    for (const [part, ok] of Object.entries({
+      groups: Array.isArray(saved?.groups),
+      steps: Array.isArray(saved?.steps),
+      stepCount: Number.isInteger(saved?.stepCount),
+      tensors: typeof saved?.tensors === 'object' && saved.tensors !== null,
+    })) {
+      if (!ok) throw new FormatError(`optimizer state does not fit: it has no ${part}`)
+    }
     const params = this.#allParams()
     const expected = this.groups.flatMap((g) => g.params.map(() => this.stateNames(g)))
     const problems: string[] = []
@@ -212,22 +275,34 @@ export abstract class Optimizer<Options extends { lr: number }> {
         if (!saved.tensors[`${i}.${name}`]) problems.push(`'${i}.${name}' is missing`)
       }
     })
+    this.groups.slice(0, saved.groups.length).forEach((group, i) => {
+      try {
+        this.check({ ...group, ...saved.groups[i] })
+      } catch (error) {
+        problems.push((error as Error).message)
+      }
+    })
     if (problems.length > 0) throw new FormatError(`optimizer state does not fit: ${problems.join('; ')}`)
     noGrad(() => {
+      // All values are where they belong before the first is written, so that a failure changes nothing.
+      const staged = params.map((p, i) =>
+        (saved.steps[i] > 0 ? expected[i] : []).map((name): [string, Tensor] => [
+          name,
+          to(saved.tensors[`${i}.${name}`], p.device),
+        ]),
+      )
       for (const [i, group] of this.groups.entries()) Object.assign(group, saved.groups[i])
       this.#stepCount = saved.stepCount
       params.forEach((p, i) => {
-        if (saved.steps[i] === 0) {
-          for (const t of Object.values(this.#state.get(p)?.tensors ?? {})) t.dispose()
+        const old = Object.values(this.#state.get(p)?.tensors ?? {})
+        if (saved.steps[i] === 0 || old.some((t) => t.backend !== p.backend || t.dtype !== p.dtype)) {
+          for (const t of old) t.dispose()
           this.#state.delete(p)
-          return
         }
+        if (saved.steps[i] === 0) return
         const state = this.#stateOf(p, expected[i])
         state.step = saved.steps[i]
-        for (const name of expected[i]) {
-          const source = saved.tensors[`${i}.${name}`]
-          state.tensors[name].copy_(source.device === p.device ? source : source.to(p.device))
-        }
+        for (const [name, source] of staged[i]) state.tensors[name].copy_(source)
       })
     })
   }
@@ -244,7 +319,7 @@ export function updateInputs(states: number): { p: Expr; g: Expr; bad: Expr; sta
   return {
     p: input(0),
     g: input(1),
-    bad: input(2),
+    bad: input(2, 'bool'),
     state: Array.from({ length: states }, (_, i) => input(3 + i)),
   }
 }

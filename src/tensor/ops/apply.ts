@@ -18,7 +18,7 @@ export function sameDevice(op: string, inputs: readonly Tensor[]): Tensor['backe
   for (const t of inputs) {
     if (t.backend !== backend) {
       throw new DeviceError(
-        `${op}: operands are on ${inputs.map((x) => `'${x.device}'`).join(' and ')}${inModule()}; move them to one device with to(device)`,
+        `${op}: operands are on ${[...new Set(inputs.map((x) => `'${x.device}'`))].join(' and ')}${inModule()}; move them to one device with to(device)`,
       )
     }
   }
