@@ -26,7 +26,7 @@ let watching: Sighting[] | null = null
 /** The node whose backward is running. */
 let undoing: Origin | null = null
 
-const NON_FINITE = new Program([input(0).sub(input(0)).isNaN()], 1)
+const NON_FINITE = new Program([input(0).isFinite().not()], 1)
 
 /** The calls that led here, without the library's own last few. Null when nobody watches. */
 export function origin(op: string): Origin | null {

@@ -113,6 +113,11 @@ export class Expr {
   isNaN(): Expr {
     return new Expr('isNaN', 'bool', [this.asFloat()])
   }
+  /** Neither NaN nor infinite; said so that compilers which assume there are none cannot fold it away. */
+  isFinite(): Expr {
+    const x = this.asFloat()
+    return x.isNaN().or(x.abs().eq(Number.POSITIVE_INFINITY)).not()
+  }
 
   neg(): Expr {
     return this.numeric('neg')

@@ -162,8 +162,8 @@ const UNARY: Row[] = [
   }),
   ...(
     [
-      ['isNaN', Number.isNaN],
-      ['isFinite', Number.isFinite],
+      ['isnan', Number.isNaN],
+      ['isfinite', Number.isFinite],
     ] as const
   ).map(([op, f]) =>
     unary(op, (x) => truth(f(x)), 'bool', 'bool', {

@@ -119,7 +119,7 @@ export const ceil = unary('ceil', (x) => x.ceil())
 export const round = unary('round', (x) => x.round())
 export const isnan = unary('isnan', (x) => x.isNaN())
 /** Neither NaN nor infinite. */
-export const isfinite = unary('isfinite', (x) => x.asFloat().sub(x.asFloat()).isNaN().not())
+export const isfinite = unary('isfinite', (x) => x.isFinite())
 
 /** max(x, 0); gradient 0 at 0; NaN stays. */
 export const relu = unary('relu', (x) => x.le(0).where(0, x))
