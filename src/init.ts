@@ -12,6 +12,7 @@ import {
   unregisterBackend,
 } from './backend/registry'
 import type { DeviceName } from './backend/types'
+import type { WebGpuBackend } from './backend/webgpu'
 import { ArgumentError, DeviceError } from './errors'
 import { setDebug } from './tensor/storage'
 
@@ -27,7 +28,8 @@ export interface InitOptions {
 }
 
 /**
- * Prepares a device and makes it the default for new tensors; resolves to its name. May be called again to switch.
+ * Prepares a device and makes it the default for new tensors; resolves to its name. May be called again to switch, and
+ * after a GPU was lost or failed to get a new one (tensors of the old one throw DeviceLostError).
  * @throws DeviceError if webgpu is asked for and no adapter is found.
  */
 export async function init({ device, gpuDevice, debug = false }: InitOptions = {}): Promise<DeviceName> {
@@ -38,9 +40,15 @@ export async function init({ device, gpuDevice, debug = false }: InitOptions = {
     throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'; leave one out")
   }
   setDebug(debug)
+  // A device that failed is replaced; so is one that is not the user's. Its tensors throw DeviceLostError.
+  const current = hasBackend('webgpu') ? (getBackend('webgpu') as WebGpuBackend) : null
+  const other = gpuDevice !== undefined && current?.gpuDevice !== gpuDevice
+  if (current && (current.failure || other)) shutdown()
   if (gpuDevice) {
-    const { createWebGpuBackend } = await import('./backend/webgpu')
-    registerBackend(await createWebGpuBackend({ device: gpuDevice as GPUDevice, debug }))
+    if (!hasBackend('webgpu')) {
+      const { createWebGpuBackend } = await import('./backend/webgpu')
+      registerBackend(await createWebGpuBackend({ device: gpuDevice as GPUDevice, debug }))
+    }
   } else if (device !== 'cpu' && !hasBackend('webgpu')) {
     const found = await openWebGpu(debug, device === 'webgpu')
     if (!found) {

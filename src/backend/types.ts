@@ -52,6 +52,8 @@ export type RandomKind =
 
 export interface Backend {
   readonly name: DeviceName
+  /** What made the device unusable, once something did; `init` then opens another. */
+  readonly failure?: Error | null
   /** Whether the device can hold and compute on this dtype. */
   supports(dtype: DType): boolean
 

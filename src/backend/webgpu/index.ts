@@ -97,6 +97,15 @@ export class WebGpuBackend implements Backend {
     this.#engine = new Engine(device, this.#pool, this.#pipelines, this.#queue, fallback ?? this.isFallback)
   }
 
+  get failure(): Error | null {
+    return this.#device.failure
+  }
+
+  /** The device it runs on. */
+  get gpuDevice(): GPUDevice {
+    return this.#device.gpu
+  }
+
   get stats(): WebGpuStats {
     return {
       dispatches: this.#queue.dispatches,
