@@ -24,7 +24,7 @@ export function showProgress(title: string): { update: (progress: Progress) => v
   // Ctrl-C is the training's: it saves first.
   const bar = new SingleBar({
     format: `${title} {bar} {value}/{total} | {text}`,
-    barsize: 24,
+    barsize: 20,
     hideCursor: true,
     gracefulExit: false,
   })
@@ -35,6 +35,8 @@ export function showProgress(title: string): { update: (progress: Progress) => v
       started = true
       bar.update(p.step, { text: describe(p) })
     },
-    stop: () => bar.stop(),
+    stop: () => {
+      if (started) bar.stop()
+    },
   }
 }

@@ -129,26 +129,27 @@ await main(async () => {
     const path = join(options.out ?? 'runs/sst2', `seed-${seed}`, 'checkpoint.safetensors')
     const best = path.replace('checkpoint', 'best')
     const progress = showProgress(`seed ${seed}`)
-    const result = await ef.train({
-      model,
-      optimizer,
-      scheduler,
-      loader,
-      loss: (batch) => nn.functional.crossEntropy(logits(batch), batch.labels),
-      maxSteps: steps,
-      clipNorm: 1,
-      evaluate: async () => {
-        const { accuracy, loss } = await ef.evaluateClassifier({ model, loader: heldOutLoader, logits })
-        return { accuracy, loss }
-      },
-      evaluateEvery: Math.ceil(loader.length / 3),
-      monitor: { metric: 'accuracy' },
-      checkpoint: { path, best, extra: { settings, vocabulary: vocabulary.toJSON() } },
-      log: path.replace('checkpoint.safetensors', 'log.jsonl'),
-      resume: options.resume ?? false,
-      onProgress: progress.update,
-    })
-    progress.stop()
+    const result = await ef
+      .train({
+        model,
+        optimizer,
+        scheduler,
+        loader,
+        loss: (batch) => nn.functional.crossEntropy(logits(batch), batch.labels),
+        maxSteps: steps,
+        clipNorm: 1,
+        evaluate: async () => {
+          const { accuracy, loss } = await ef.evaluateClassifier({ model, loader: heldOutLoader, logits })
+          return { accuracy, loss }
+        },
+        evaluateEvery: Math.ceil(loader.length / 3),
+        monitor: { metric: 'accuracy' },
+        checkpoint: { path, best, extra: { settings, vocabulary: vocabulary.toJSON() } },
+        log: path.replace('checkpoint.safetensors', 'log.jsonl'),
+        resume: options.resume ?? false,
+        onProgress: progress.update,
+      })
+      .finally(progress.stop)
     if (result.interrupted) {
       console.log(`stopped at step ${result.step}; saved to ${path}, go on with --resume`)
       return null

@@ -96,39 +96,39 @@ await main(async () => {
   const steps = Math.min(epochs * loader.length, maxSteps ?? Number.POSITIVE_INFINITY)
   const scheduler = optim.linearScheduleWithWarmup(optimizer, Math.ceil(steps / 20), steps)
   const logits = (batch: data.Batch) => model.forward(batch.ids, { lengths: batch.lengths })
-  const evaluate = () => ef.evaluateClassifier({ model, loader: testLoader, logits })
   console.log(
     `${train.length} reviews to train on, ${test.length} to test, ${vocabulary.size} words, on ${ef.defaultDevice()}`,
   )
 
   const progress = showProgress('training')
-  const result = await ef.train({
-    model,
-    optimizer,
-    scheduler,
-    loader,
-    loss: (batch) => nn.functional.crossEntropy(logits(batch), batch.labels),
-    maxSteps: steps,
-    clipNorm: 1,
-    evaluate: async () => {
-      const { accuracy, loss } = await evaluate()
-      return { accuracy, loss }
-    },
-    checkpoint: { path, extra: { settings, vocabulary: vocabulary.toJSON() } },
-    log: join(folder, 'log.jsonl'),
-    resume: options.resume ?? false,
-    onProgress: progress.update,
-  })
-  progress.stop()
+  const result = await ef
+    .train({
+      model,
+      optimizer,
+      scheduler,
+      loader,
+      loss: (batch) => nn.functional.crossEntropy(logits(batch), batch.labels),
+      maxSteps: steps,
+      clipNorm: 1,
+      evaluate: async () => {
+        const { accuracy, interval } = await ef.evaluateClassifier({ model, loader: testLoader, logits })
+        return { accuracy, low: interval[0], high: interval[1] }
+      },
+      checkpoint: { path, extra: { settings, vocabulary: vocabulary.toJSON() } },
+      log: join(folder, 'log.jsonl'),
+      resume: options.resume ?? false,
+      onProgress: progress.update,
+    })
+    .finally(progress.stop)
   if (result.interrupted) {
     console.log(`stopped at step ${result.step}; saved to ${path}, go on with --resume`)
     return
   }
 
-  const { accuracy, interval } = await evaluate()
+  const { accuracy, low, high } = result.metrics ?? {}
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
   const held = ef.memory()[ef.defaultDevice()].peakBytes
-  console.log(`accuracy   ${formatShare(accuracy, interval)} on ${test.length} unseen reviews`)
+  console.log(`accuracy   ${formatShare(accuracy, [low, high])} on ${test.length} unseen reviews`)
   console.log(`time       ${formatSeconds(result.seconds)} for ${result.step} steps`)
   console.log(
     `memory     ${megabytes(held)} of tensors at most, ${megabytes(process.resourceUsage().maxRSS * 1024)} the whole process`,
