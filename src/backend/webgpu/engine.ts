@@ -39,7 +39,17 @@ export class Engine {
     readonly queue: CommandQueue,
     /** Whether kernels should suit a software adapter: no workgroup memory, no barriers. */
     readonly fallback: boolean,
+    /** Whether fresh memory is filled with NaN, to show kernels that do not write all of it. */
+    readonly debug: boolean,
   ) {}
+
+  /** Memory from the pool: stale, or poisoned in debug mode. */
+  allocate(bytes: number): GpuBuffer {
+    const buffer = this.pool.allocate(bytes)
+    if (this.debug)
+      this.queue.write(buffer.block, 0, new Float32Array(buffer.byteLength / 4).fill(Number.NaN))
+    return buffer
+  }
 
   /** Most buffers one kernel may bind. */
   get maxBindings(): number {
@@ -73,7 +83,7 @@ export class Engine {
 
   /** Calls `fn` with scratch memory as a contiguous vector; it goes back to the pool right after. */
   withScratch(dtype: DType, length: number, fn: (scratch: View) => void): void {
-    const buffer: GpuBuffer = this.pool.allocate(length * 4)
+    const buffer = this.allocate(length * 4)
     try {
       fn({ buffer, dtype, offset: 0, shape: [length], strides: [1] })
     } finally {

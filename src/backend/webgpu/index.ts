@@ -78,11 +78,9 @@ export class WebGpuBackend implements Backend {
   readonly #queue: CommandQueue
   readonly #engine: Engine
   readonly #failures = new Failures()
-  readonly #debug: boolean
 
   constructor(device: Device, info: GPUAdapterInfo | undefined, debug: boolean, fallback?: boolean) {
     this.#device = device
-    this.#debug = debug
     this.#pool = new Pool(device)
     this.#pipelines = new Pipelines(device)
     this.#pool.onDestroy = (block) => this.#pipelines.forget(block)
@@ -94,7 +92,14 @@ export class WebGpuBackend implements Backend {
       description: info?.description ?? '',
     }
     this.isFallback = info?.isFallbackAdapter ?? false
-    this.#engine = new Engine(device, this.#pool, this.#pipelines, this.#queue, fallback ?? this.isFallback)
+    this.#engine = new Engine(
+      device,
+      this.#pool,
+      this.#pipelines,
+      this.#queue,
+      fallback ?? this.isFallback,
+      debug,
+    )
   }
 
   get failure(): Error | null {
@@ -124,11 +129,7 @@ export class WebGpuBackend implements Backend {
     this.#device.check()
     // Throws for dtypes that the device does not have.
     elementOf(dtype)
-    const buffer = this.#pool.allocate(length * 4)
-    if (this.#debug) {
-      this.#queue.write(buffer.block, 0, new Float32Array(buffer.byteLength / 4).fill(Number.NaN))
-    }
-    return buffer
+    return this.#engine.allocate(length * 4)
   }
 
   free(buffer: DeviceBuffer): void {
