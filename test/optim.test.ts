@@ -85,7 +85,7 @@ onDevices(
       const params = NAMES.map((n) =>
         ef.zeros(n === 'w' ? [3, 2] : [3], { dtype: where.dtype, requiresGrad: true }),
       )
-      NAMES.forEach((n, i) => setGrad(params[i], golden.get(`gradients.${n}`).values))
+      for (const [i, n] of NAMES.entries()) setGrad(params[i], golden.get(`gradients.${n}`).values)
       const norm = optim.clipGradNorm(params, golden.options.maxNorm as number)
       expectGolden(await norm.data(), golden.get('totalNorm'), where.dtype, 'norm')
       for (const [i, n] of NAMES.entries())
@@ -225,12 +225,12 @@ describe('state', () => {
   ]
   const fresh = (): ef.Tensor[] => [parameter([1, 2], [2], CPU32), parameter([3], [], CPU32)]
   const step = (opt: { step(): void }, params: ef.Tensor[], i: number): void => {
-    params.forEach((p, k) =>
+    for (const [k, p] of params.entries()) {
       setGrad(
         p,
         Array.from({ length: p.size }, (_, j) => Math.sin(3 * i + k + j)),
-      ),
-    )
+      )
+    }
     opt.step()
   }
   /** What a file would give back: options through JSON, tensors as copies. */

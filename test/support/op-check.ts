@@ -117,3 +117,29 @@ export function describeCase(row: Row, one: OpCase, inputs: readonly Nd[], how: 
   )
   return `${row.op} ${one.note ?? ''} of ${args.join('; ')}`
 }
+
+/** The case with all its float inputs turned into whole numbers from -3 to 3 or truth values. */
+export function asWhole(row: Row, one: OpCase, type: 'int32' | 'bool'): Nd[] {
+  const value = (i: number): number => (type === 'bool' ? ((i * 7) % 3) % 2 : ((i * 5) % 7) - 3)
+  // Integers have no NaN for a remainder by 0.
+  const allowed = (v: number): number => (row.op === 'remainder' && v === 0 ? 3 : v)
+  return one.inputs.map((x) =>
+    x.type === 'float' ? { ...x, type, data: x.data.map((_, i) => allowed(value(i))) } : x,
+  )
+}
+
+/** Limits that let cases cross odd sizes and stay quick. */
+export const MEDIUM = { maxElements: 150, maxSize: 9 }
+
+/** Runs a property over cases and layouts of a row, from a fixed seed. */
+export function forCases(
+  row: Row,
+  limits: typeof MEDIUM,
+  numRuns: number,
+  check: (one: OpCase, how: Layout[]) => Promise<void>,
+): Promise<void> {
+  return fc.assert(
+    fc.asyncProperty(row.cases(limits), layouts(row), (one, how) => check(one, how)),
+    { seed: 20240607, numRuns },
+  )
+}
