@@ -1,8 +1,7 @@
 // init: choosing the device that new tensors go to.
 
 import { platform } from '#platform'
-import type { UserGPUDevice } from './platform/types'
-import { cpuBackend } from './backend/cpu'
+import type { UserGPUDevice } from './platform/gpu-device'
 import {
   getDefaultDevice,
   hasBackend,
@@ -15,8 +14,6 @@ import type { DeviceName } from './backend/types'
 import type { WebGpuBackend } from './backend/webgpu'
 import { ArgumentError, DeviceError } from './errors'
 import { setDebug } from './tensor/storage'
-
-registerBackend(cpuBackend)
 
 export interface InitOptions {
   /** Default: webgpu where there is a hardware GPU, else cpu. Named explicitly, 'webgpu' also takes a software adapter. */
@@ -32,7 +29,16 @@ export interface InitOptions {
  * after a GPU was lost or failed to get a new one (tensors of the old one throw DeviceLostError).
  * @throws DeviceError if webgpu is asked for and no adapter is found.
  */
-export async function init({ device, gpuDevice, debug = false }: InitOptions = {}): Promise<DeviceName> {
+export function init(options: InitOptions = {}): Promise<DeviceName> {
+  // One after another, or two calls at once would open two devices.
+  const done = last.then(() => start(options))
+  last = done.catch(() => {})
+  return done
+}
+
+let last: Promise<unknown> = Promise.resolve()
+
+async function start({ device, gpuDevice, debug = false }: InitOptions): Promise<DeviceName> {
   if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
     throw new ArgumentError(`init: unknown device '${String(device)}'; expected 'cpu' or 'webgpu'`)
   }
@@ -93,7 +99,10 @@ async function openWebGpu(debug: boolean, demanded: boolean): Promise<boolean> {
   return false
 }
 
-/** Destroys the GPU device; its tensors become unusable. Node exits only after this, or when no device is held. */
+/**
+ * Destroys the GPU device and gives all its memory back at once; its tensors become unusable and reads under way reject
+ * with DeviceLostError. A device of your own stays alive. Scripts in Node end without it as well.
+ */
 export function shutdown(): void {
   if (!hasBackend('webgpu')) return
   getBackend('webgpu').destroy()

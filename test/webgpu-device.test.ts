@@ -84,6 +84,17 @@ describe('no GPU', () => {
   })
 })
 
+it('calls of init at once open one device', async () => {
+  const opened = vi.spyOn(platform, 'requestGPU')
+  expect(await Promise.all([ef.init({ device: 'webgpu' }), ef.init({ device: 'webgpu' })])).toEqual([
+    'webgpu',
+    'webgpu',
+  ])
+  expect(opened).toHaveBeenCalledTimes(1)
+  await expect(ef.init({ device: 'tpu' as 'cpu' })).rejects.toThrow(ef.ArgumentError)
+  expect(await ef.init({ device: 'cpu' })).toBe('cpu')
+})
+
 describe("the user's own device", () => {
   it('computes, and stays alive and clean after shutdown', async () => {
     const device = await userDevice()

@@ -1,6 +1,6 @@
 // What kernels need of a device: compile once, spread workgroups over the grid, dispatch.
 
-import { DeviceLostError, ShapeError } from '../../errors'
+import { ShapeError } from '../../errors'
 import type { DType, View } from '../types'
 import type { Bindings } from './bindings'
 import type { Device } from './device'
@@ -69,12 +69,6 @@ export class Engine {
     d.fill(params)
     const { slot } = params
     const { access, blocks, key } = d.bindings
-    // Binding memory of another device would spoil this one.
-    if (!blocks.every((block) => this.pool.owns(block))) {
-      throw new DeviceLostError(
-        `webgpu: ${d.op} was given a tensor of another GPU device, one that was lost or shut down; make the tensor anew`,
-      )
-    }
     const kernel = this.pipelines.kernel(d.op, `${key}|${slot}|${d.key}`, access, () =>
       specialise(d.template, { ...d.values(), BINDINGS: d.bindings.declarations(SLOT_BYTES[slot]) }),
     )

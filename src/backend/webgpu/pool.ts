@@ -88,11 +88,6 @@ export class Pool {
     else this.#free.set(block.size, [block])
   }
 
-  /** Whether a block is memory of this device, and still there. */
-  owns(block: Block): boolean {
-    return this.#all.has(block)
-  }
-
   /** After a submit, when no block is in use: destroys idle memory beyond what recent work needed. */
   trim(): void {
     if (++this.#submits % WINDOW === 0) this.#peaks = [this.#liveBytes, this.#peaks[0]]
