@@ -1,9 +1,10 @@
 // Which devices are ready, and which one new tensors go to. The cpu is always there; webgpu after `init`.
 
 import { DeviceError } from '../errors'
+import { cpuBackend } from './cpu'
 import type { Backend, DeviceName } from './types'
 
-const backends = new Map<DeviceName, Backend>()
+const backends = new Map<DeviceName, Backend>([['cpu', cpuBackend]])
 let defaultDevice: DeviceName = 'cpu'
 
 export function registerBackend(backend: Backend): void {

@@ -1,5 +1,7 @@
 // Files of tensors: what `evenfold` exports under `io`.
 
+import '../tensor/methods'
+
 export {
   type CheckpointInfo,
   type CheckpointModel,

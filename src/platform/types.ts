@@ -1,14 +1,6 @@
 // What the library needs from the place it runs in, and nothing more. `node.ts` and `browser.ts` export the same
 // names; package.json's `imports` chooses between them (`#platform`), so no other file names `node:` or `webgpu`.
 
-/**
- * A WebGPU device of the user's. Public types say this, not `GPUDevice`: TypeScript knows that name only where
- * WebGPU's types are installed, and a project without them should still compile.
- */
-export type UserGPUDevice = typeof globalThis extends { GPUDevice: { prototype: infer Device } }
-  ? Device
-  : object
-
 /** Everything that `#platform` exports; both files are checked against it. */
 export interface Platform {
   readonly name: 'node' | 'browser'

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // The Tensor: a window (offset, shape, strides) on a storage, and its place in the autograd graph.
 //
 // This file holds what a tensor *is*: identity, lifetime, reading, printing. What one can do with it lives in

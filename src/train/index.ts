@@ -1,5 +1,7 @@
 // The training loop and what it reports: `evenfold/train`. None of the library needs it.
 
+import '../tensor/methods'
+
 export { type Evaluation, evaluateClassifier, wilson } from './metrics'
 export type {
   BatchOf,
