@@ -90,6 +90,12 @@ function flattenValues(values: TensorValues): { data: ArrayLike<number>; found: 
   if (typeof values === 'number') return { data: [values], found: [], kind: 'float32' }
   if (typeof values === 'boolean') return { data: [Number(values)], found: [], kind: 'bool' }
   if (ArrayBuffer.isView(values)) {
+    const odd: ArrayBufferView = values
+    if (odd instanceof DataView || odd instanceof BigInt64Array || odd instanceof BigUint64Array) {
+      throw new ArgumentError(
+        `tensor: a ${odd.constructor.name} holds no numbers; convert it with Int32Array.from(values, Number)`,
+      )
+    }
     const kind =
       values instanceof Float32Array ? 'float32' : values instanceof Float64Array ? 'float64' : 'int32'
     return { data: values, found: [values.length], kind }

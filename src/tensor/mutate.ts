@@ -1,6 +1,6 @@
 // The only public ways to change a tensor in place, and only where no graph can be looking.
 
-import { ArgumentError, GraphError } from '../errors'
+import { ArgumentError, DTypeError, GraphError } from '../errors'
 import { sameDevice } from './ops/apply'
 import { cast } from './ops/cast'
 import { copy, expand, fillStorage } from './ops/views'
@@ -36,6 +36,8 @@ export function copyInto(x: Tensor, source: Tensor): Tensor {
 /** Overwrites every element with a number. Returns x. */
 export function fill(x: Tensor, value: number): Tensor {
   checkMutable('fill_', x)
+  if (x.dtype === 'int32' && (value | 0) !== value)
+    throw new DTypeError(`fill_: ${value} is not a 32-bit integer`)
   fillStorage(x, value)
   x.storage.version++
   x.storage.range = null

@@ -46,17 +46,21 @@ function apply(op: string, build: (...args: Expr[]) => Expr, operands: readonly 
   const kinds = operands.map((x) =>
     x instanceof Tensor
       ? { tensor: true, type: scalarType(x.dtype) }
-      : { tensor: false, type: whole && Number.isInteger(x) ? ('int' as const) : ('float' as const) },
+      : { tensor: false, type: whole && isInt32(x) ? ('int' as const) : ('float' as const) },
   )
   const program = specialize(op, build, kinds)
   const promoted = whole && program.instructions[program.outputs[0]].type === 'float'
-  if (promoted && numbers.some((x) => !Number.isInteger(x)) && !FLOAT_RESULT.has(op)) {
+  if (promoted && numbers.some((x) => !isInt32(x)) && !FLOAT_RESULT.has(op)) {
     throw new DTypeError(
-      `${op}: the number ${numbers.find((x) => !Number.isInteger(x))} does not fit ${tensors[0].dtype}, and numbers never ` +
+      `${op}: the number ${numbers.find((x) => !isInt32(x))} does not fit ${tensors[0].dtype}, and numbers never ` +
         `promote a tensor; convert it with to('float32') first`,
     )
   }
   return map(op, program, tensors, numbers)[0]
+}
+
+function isInt32(x: Operand): boolean {
+  return typeof x === 'number' && (x | 0) === x
 }
 
 /** Ops whose result is float whatever the operands are. */
@@ -166,7 +170,7 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   // The condition takes no part in the choice of a number's type; two numbers give float32.
   const type = model ? scalarType(model.dtype) : 'float'
   for (const x of [a, b]) {
-    if (typeof x === 'number' && type !== 'float' && !Number.isInteger(x)) {
+    if (typeof x === 'number' && type !== 'float' && !isInt32(x)) {
       throw new DTypeError(
         `where: the number ${x} does not fit ${model?.dtype}; convert the tensor with to('float32') first`,
       )
@@ -201,13 +205,21 @@ export function clamp(x: Tensor, { min, max }: { min?: number; max?: number }): 
   return apply('clamp', (v, a, b) => high(low(v, a), b), [x, min, max])
 }
 
+/** A kernel touches at most 8 tensors, and backward reads a gradient and writes another beside the operands. */
+const MAX_FUSED = 6
+
 /**
- * Fuses an expression of up to seven tensors into one kernel, forward and backward:
+ * Fuses an expression of up to six tensors into one kernel, forward and backward:
  * `const f = fuse((a, b) => a.mul(b).tanh()); f(x, y)`. Operands broadcast; integer operands are converted.
  */
 export function fuse(build: (...args: Expr[]) => Expr): (...inputs: Tensor[]) => Tensor {
   const programs = new Map<string, Program>()
   return (...inputs) => {
+    if (inputs.length > MAX_FUSED) {
+      throw new ArgumentError(
+        `fuse: got ${inputs.length} tensors; one kernel takes at most ${MAX_FUSED}, fuse in parts`,
+      )
+    }
     if (inputs.length === 0) throw new ArgumentError('fuse: call the fused function with at least one tensor')
     const types = inputs.map((t) => scalarType(t.dtype))
     const key = types.join(',')

@@ -23,7 +23,8 @@ function checkIndex(op: string, index: Tensor): void {
 /** Ids known from the host are checked before anything runs, when the whole storage takes part. */
 export function checkRange(op: string, index: Tensor, size: number, what = 'index'): void {
   const { range } = index.storage
-  if (!range || index.size !== index.storage.length) return
+  const repeats = index.strides.some((s, i) => s === 0 && index.shape[i] > 1)
+  if (!range || repeats || index.size !== index.storage.length) return
   if (range.min < 0 || range.max >= size) {
     const bad = range.min < 0 ? range.min : range.max
     throw new IndexError(`${op}: ${what} ${bad} is out of range${inModule()}; expected 0 to ${size - 1}`)
@@ -110,7 +111,6 @@ export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
       lines,
       lines.map((_, i) => (i === d ? flat.strides[0] : 0)),
     )
-    spread.storage.range ??= index.storage.range
     const rows = gather(x, d, spread)
     return reshape(rows, [...x.shape.slice(0, d), ...index.shape, ...x.shape.slice(d + 1)])
   })

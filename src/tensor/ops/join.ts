@@ -69,9 +69,9 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
     )
   } else {
     sizes = [...size]
-    if (sizes.some((n) => n < 0) || sizes.reduce((a, b) => a + b, 0) !== total) {
+    if (sizes.some((n) => !Number.isInteger(n) || n < 0) || sizes.reduce((a, b) => a + b, 0) !== total) {
       throw new ArgumentError(
-        `split: sizes [${String(sizes)}] must add up to ${total}, the size of axis ${d}`,
+        `split: sizes [${String(sizes)}] must be whole numbers that add up to ${total}, the size of axis ${d}`,
       )
     }
   }

@@ -127,6 +127,11 @@ export function slice(x: Tensor, ...args: SliceArgument[]): Tensor {
     if (!Number.isInteger(step) || step < 1) {
       throw new ArgumentError(`slice: step ${step} must be a positive integer; flip() reverses an axis`)
     }
+    for (const p of [from, to]) {
+      if (p !== null && p !== undefined && !Number.isInteger(p) && Math.abs(p) !== Number.POSITIVE_INFINITY) {
+        throw new ArgumentError(`slice: position ${p} must be a whole number or null`)
+      }
+    }
     const clip = (p: number | null | undefined, open: number): number =>
       p === null || p === undefined ? open : Math.min(n, Math.max(0, p < 0 ? p + n : p))
     const start = clip(from, 0)
@@ -173,7 +178,7 @@ export function fillStorage(out: Tensor, value: number): void {
 const FILL = {
   float: new Program([scalar(0)], 0, 1),
   int: new Program([scalar(0, 'int')], 0, 1),
-  bool: new Program([scalar(0, 'int').asBool()], 0, 1),
+  bool: new Program([scalar(0).asBool()], 0, 1),
 }
 
 /** `length` entries of axis `dim` from `start`. A view. */
