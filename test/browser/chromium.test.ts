@@ -6,7 +6,7 @@ import { bundlePage, withPage } from '../support/chromium'
 it('runs a compute shader in a page and in a worker of a headless Chromium', async () => {
   const site = await bundlePage('test/browser/pages/squares.page.ts')
   await withPage(site, async (page) => {
-    expect(await page.evaluate(() => window.inPage())).toEqual([0, 1, 4, 9])
-    expect(await page.evaluate(() => window.inWorker())).toEqual([0, 1, 4, 9])
+    expect(await page.evaluate(() => window.squaresInPage())).toEqual([0, 1, 4, 9])
+    expect(await page.evaluate(() => window.squaresInWorker())).toEqual([0, 1, 4, 9])
   })
 })

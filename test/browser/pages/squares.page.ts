@@ -1,7 +1,14 @@
 // The page of the harness's own test.
-import { runWorker } from '../../support/page'
+import { askWorker } from '../../support/page'
 import { squares } from '../../support/squares'
 
-window.inPage = () => squares(navigator.gpu)
-window.inWorker = () =>
-  runWorker(new Worker(new URL('./squares.worker.ts', import.meta.url), { type: 'module' }))
+declare global {
+  interface Window {
+    squaresInPage(): Promise<number[]>
+    squaresInWorker(): Promise<number[]>
+  }
+}
+
+window.squaresInPage = () => squares(navigator.gpu)
+window.squaresInWorker = () =>
+  askWorker(new Worker(new URL('./squares.worker.ts', import.meta.url), { type: 'module' }))

@@ -1,4 +1,4 @@
 // The same four squares, computed in a Web Worker.
 import { squares } from '../../support/squares'
 
-postMessage(await squares(navigator.gpu))
+addEventListener('message', async () => postMessage(await squares(navigator.gpu)))
