@@ -4,7 +4,8 @@ import * as ef from 'evenfold'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as nn from '../src/nn'
-import { type GruMask, gruReference, gruSequence, type GruWeights } from '../src/nn/gru-sequence'
+import { type GruMask, gruReference, type GruWeights } from '../src/nn/gru-reference'
+import { gruSequence } from '../src/nn/gru-sequence'
 
 const float64 = { dtype: 'float64' } as const
 const random = (shape: readonly number[]) => ef.randn(shape, { ...float64, requiresGrad: true })

@@ -18,29 +18,10 @@ import { constant, type Expr, input } from '../backend/expr'
 import { Program } from '../backend/program'
 import type { View } from '../backend/types'
 import { zeros } from '../tensor/create'
-import { cat, stack } from '../tensor/ops/join'
 import { copy, fillStorage } from '../tensor/ops/views'
 import { gradEnabled, tidy } from '../tensor/scope'
 import { copyProgram, Tensor } from '../tensor/tensor'
-
-/** Weights of one direction, as torch lays them out: rows are r, z, n. */
-export interface GruWeights {
-  /** [3H, I] */
-  readonly weightIh: Tensor
-  /** [3H, H] */
-  readonly weightHh: Tensor
-  /** [3H], both or neither. */
-  readonly biasIh: Tensor | null
-  readonly biasHh: Tensor | null
-}
-
-/** Which positions are real. */
-export interface GruMask {
-  /** [T, B], bool. Where false the state is held. */
-  readonly keep: Tensor
-  /** Output 0 at masked positions (padding), rather than the held state. */
-  readonly zeroOutput: boolean
-}
+import { type GruMask, gruReference, type GruWeights } from './gru-reference'
 
 interface Sizes {
   readonly T: number
@@ -49,8 +30,6 @@ interface Sizes {
   readonly H: number
   readonly I: number
 }
-
-const PER_DIRECTION = 4
 
 /**
  * Runs one GRU layer. `x` [T, B, I], `h0` [D, B, H], one entry of `weights` per direction (the second runs backwards).
@@ -66,12 +45,7 @@ export function gruSequence(
   const [T, B, I] = x.shape
   const sizes = { T, B, D, I, H: h0.shape[2] }
   const hasBias = weights[0].biasIh !== null
-  const parameters = weights.flatMap((w) => [
-    w.weightIh,
-    w.weightHh,
-    ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : []),
-  ])
-  const inputs = [x, h0, ...parameters]
+  const inputs = [x, h0, ...weights.flatMap(parametersOf)]
   const training = gradEnabled() && inputs.some((t) => t.requiresGrad)
 
   const { output, hidden, states, gates, packedX } = tidy(() =>
@@ -86,7 +60,11 @@ export function gruSequence(
     const values = all.slice(0, inputs.length)
     const keep = mask ? { keep: all[all.length - 1], zeroOutput: mask.zeroOutput } : null
     if (gradEnabled()) {
-      return differentiateReference((...args) => reference(sizes, args, hasBias, keep), values, grads, needs)
+      const composite = ([xs, h, ...rest]: Tensor[]): Tensor[] => {
+        const { output: y, hidden: last } = gruReference(xs, h, regroup(rest, D, hasBias), keep)
+        return [y, last]
+      }
+      return differentiateReference((...args) => composite(args), values, grads, needs)
     }
     const [st, ga, px] = all.slice(inputs.length)
     return backward(
@@ -99,16 +77,20 @@ export function gruSequence(
       hasBias,
     )
   })
-  if (training) {
-    states.dispose()
-    gates?.dispose()
-    if (packedX !== x) packedX.dispose()
-  }
+  // The tape holds what it saved; nobody else needs these.
+  states.dispose()
+  gates?.dispose()
+  if (packedX !== x) packedX.dispose()
   return { output, hidden }
 }
 
+function parametersOf({ weightIh, weightHh, biasIh, biasHh }: GruWeights): Tensor[] {
+  return biasIh && biasHh ? [weightIh, weightHh, biasIh, biasHh] : [weightIh, weightHh]
+}
+
+/** The weights from the flat list of their parameters. */
 function regroup(parameters: readonly Tensor[], D: number, hasBias: boolean): GruWeights[] {
-  const per = hasBias ? PER_DIRECTION : 2
+  const per = hasBias ? 4 : 2
   return Array.from({ length: D }, (_, d) => {
     const [weightIh, weightHh, biasIh = null, biasHh = null] = parameters.slice(d * per, (d + 1) * per)
     return { weightIh, weightHh, biasIh, biasHh }
@@ -347,63 +329,4 @@ function backward(
     need ? stackedGrads[i % perDirection].select(0, Math.floor(i / perDirection)) : null,
   )
   return [dx, needH0 ? carry : null, ...dParameters]
-}
-
-// ---- reference -----------------------------------------------------------------------------------------------
-
-/** The same layer in ordinary ops, step by step: what the fused node is tested against, and its second derivative. */
-function reference(
-  sizes: Sizes,
-  [x, h0, ...parameters]: readonly Tensor[],
-  hasBias: boolean,
-  mask: GruMask | null,
-): Tensor[] {
-  const { T, D } = sizes
-  const last: Tensor[] = []
-  const outputs = regroup(parameters, D, hasBias).map((w, d) => {
-    let h = h0.select(0, d)
-    const at: Tensor[] = new Array(T)
-    for (let s = 0; s < T; s++) {
-      const t = d === 0 ? s : T - 1 - s
-      const gi = affine(x.select(0, t), w.weightIh, w.biasIh)
-      const gh = affine(h, w.weightHh, w.biasHh)
-      const [ir, iz, inn] = gi.chunk(3, -1)
-      const [hr, hz, hn] = gh.chunk(3, -1)
-      const r = ir.add(hr).sigmoid()
-      const z = iz.add(hz).sigmoid()
-      const n = inn.add(r.mul(hn)).tanh()
-      const next = n.sub(z.mul(n)).add(z.mul(h))
-      const keep = mask ? mask.keep.select(0, t).unsqueeze(-1) : null
-      const held = keep ? keep.where(next, h) : next
-      at[t] = keep && mask?.zeroOutput ? keep.where(next, 0) : held
-      h = held
-    }
-    last.push(h)
-    return stack(at)
-  })
-  return [cat(outputs, -1), stack(last)]
-}
-
-function affine(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-  const y = x.matmul(weight.T)
-  return bias ? y.add(bias) : y
-}
-
-/** For tests: the layer in ordinary ops, with the signature of `gruSequence`. */
-export function gruReference(
-  x: Tensor,
-  h0: Tensor,
-  weights: readonly GruWeights[],
-  mask: GruMask | null,
-): { output: Tensor; hidden: Tensor } {
-  const [T, B, I] = x.shape
-  const hasBias = weights[0].biasIh !== null
-  const parameters = weights.flatMap((w) => [
-    w.weightIh,
-    w.weightHh,
-    ...(hasBias ? [w.biasIh as Tensor, w.biasHh as Tensor] : []),
-  ])
-  const sizes = { T, B, D: weights.length, H: h0.shape[2], I }
-  const [output, hidden] = reference(sizes, [x, h0, ...parameters], hasBias, mask)
-  return { output, hidden }
 }
