@@ -129,14 +129,18 @@ export const isfinite = unary('isfinite', (x) => x.isFinite())
 export const relu = unary('relu', (x) => x.le(0).where(0, x))
 /** x sigmoid(x), the swish of Ramachandran et al. 2017. */
 export const silu = unary('silu', (x) => x.asFloat().mul(x.sigmoid()))
+/** -|x|, smooth as softplus needs it: at 0 it is the branch x, so that all derivatives there are right. */
+const minusAbs = (x: Expr): Expr => x.gt(0).where(x.neg(), x)
 /** log(1 + exp(x)), in a form that overflows nowhere; x itself above 20, as in torch. */
-export const softplus = unary('softplus', (x) =>
-  x.gt(20).where(x.asFloat(), x.asFloat().max(0).add(x.asFloat().abs().neg().exp().log1p())),
-)
+export const softplus = unary('softplus', (n) => {
+  const x = n.asFloat()
+  return x.gt(20).where(x, x.gt(0).where(x, 0).add(minusAbs(x).exp().log1p()))
+})
 /** log(sigmoid(x)). */
-export const logSigmoid = unary('logSigmoid', (x) =>
-  x.asFloat().min(0).sub(x.asFloat().abs().neg().exp().log1p()),
-)
+export const logSigmoid = unary('logSigmoid', (n) => {
+  const x = n.asFloat()
+  return x.gt(0).where(0, x).sub(minusAbs(x).exp().log1p())
+})
 
 const geluExact = unary('gelu', (x) => x.asFloat().mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1)))
 const geluTanh = unary('geluTanh', (x) =>

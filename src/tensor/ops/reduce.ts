@@ -12,7 +12,7 @@ import { IDENTITY, map, mapReduce, mapSum, requireFloat } from './apply'
 import { div, eq, mul, where } from './elementwise'
 import { gather } from './indexing'
 import { cat } from './join'
-import { copy, flatten, narrow, permute, reshape, squeeze, unsqueeze } from './views'
+import { copy, fillStorage, flatten, narrow, permute, reshape, squeeze, unsqueeze } from './views'
 
 export interface ReduceOptions {
   /** Keep reduced axes with size 1. Default false. */
@@ -214,30 +214,30 @@ export function argmin(x: Tensor, dim?: number, options: ReduceOptions = {}): Te
   return argReduce('min', x, dim, options)
 }
 
-/** Whether any element is non-zero. bool. */
-export function any(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return mapReduce(
-    'max',
-    'any',
-    TRUTH[scalarType(x.dtype)],
-    [x],
-    [],
-    normalizeDims('any', dims, x.ndim),
-    keepdim,
-  )
+/** Whether any element is non-zero; false of none. bool. */
+export function any(x: Tensor, dims?: Dims, options: ReduceOptions = {}): Tensor {
+  return truth('any', 'max', x, dims, options)
 }
 
-/** Whether all elements are non-zero. bool. */
-export function all(x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
-  return mapReduce(
-    'min',
-    'all',
-    TRUTH[scalarType(x.dtype)],
-    [x],
-    [],
-    normalizeDims('all', dims, x.ndim),
-    keepdim,
-  )
+/** Whether all elements are non-zero; true of none. bool. */
+export function all(x: Tensor, dims?: Dims, options: ReduceOptions = {}): Tensor {
+  return truth('all', 'min', x, dims, options)
+}
+
+function truth(
+  op: 'any' | 'all',
+  kind: 'max' | 'min',
+  x: Tensor,
+  dims: Dims | undefined,
+  { keepdim = false }: ReduceOptions,
+): Tensor {
+  const axes = normalizeDims(op, dims, x.ndim)
+  if (axes.every((d) => x.shape[d] > 0)) {
+    return mapReduce(kind, op, TRUTH[scalarType(x.dtype)], [x], [], axes, keepdim)
+  }
+  const out = Tensor.allocate(x.backend, 'bool', reducedShape(x.shape, axes, keepdim))
+  fillStorage(out, op === 'all' ? 1 : 0)
+  return out
 }
 
 const TRUTH = {
@@ -250,7 +250,16 @@ const POWER_SUM: Record<string, Program> = {
   1: new Program([input(0).abs()], 1),
   2: new Program([input(0).mul(input(0))], 1),
 }
-const ABS_POWER = new Program([input(0).abs().pow(scalar(0))], 1, 1)
+// At 0 the gradient is 0 for every p, as in torch; |x|^(p - 1) sign(x) would be infinity times 0 for p below 1.
+const ABS_POWER = new Program(
+  [
+    input(0)
+      .eq(0)
+      .where(0, input(0).eq(0).where(1, input(0).abs()).pow(scalar(0))),
+  ],
+  1,
+  1,
+)
 const ROOT = new Program(
   [
     input(0)
