@@ -1,6 +1,7 @@
 // Expressions: derivatives against central differences for every kind, and what Program makes of them.
 import { describe, expect, it } from 'vitest'
-import { constant, differentiate, type Expr, input, scalar, topological } from '../src/backend/expr'
+import { differentiate } from '../src/backend/derivative'
+import { constant, type Expr, input, scalar, topological } from '../src/backend/expr'
 import { Program } from '../src/backend/program'
 import { evaluate, noise } from './support/naive'
 

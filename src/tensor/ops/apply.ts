@@ -4,7 +4,8 @@
 // two primitives, so derivatives of any order come for free.
 
 import { record } from '../../autograd/tape'
-import { differentiate, Expr, input } from '../../backend/expr'
+import { differentiate } from '../../backend/derivative'
+import { Expr, input } from '../../backend/expr'
 import { Program } from '../../backend/program'
 import type { DType, ReduceKind, View } from '../../backend/types'
 import { DeviceError, DTypeError } from '../../errors'
