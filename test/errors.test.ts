@@ -200,6 +200,11 @@ onDevices('ids out of range', ({ device }) => {
         .indexSelect(0, ids.narrow(0, 1, 1))
         .data(),
     ).rejects.toThrow(ef.IndexError)
+    const copies = [ids.narrow(0, 0, 1).clone(), ef.zeros([1], { dtype: 'int32' }).copy_(ids.narrow(0, 0, 1))]
+    const moved = ef.tensor([0, 9], { dtype: 'int32', device: 'cpu' }).narrow(0, 0, 1).to(device)
+    for (const part of [...copies, moved])
+      expect(await table().indexSelect(0, part).tolist()).toEqual([[0, 1]])
+    expect(() => ids.narrow(0, 0, 1).oneHot()).toThrow(/number of classes/)
   })
 
   it('written in place are known too', async () => {

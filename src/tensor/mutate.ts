@@ -29,7 +29,7 @@ export function copyInto(x: Tensor, source: Tensor): Tensor {
     if (x.size > 0) x.backend.elementwise(copyProgram(x.dtype), [values.view()], [], [x.view()])
   })
   x.storage.version++
-  x.storage.range = x.size === x.storage.length ? source.storage.range : null
+  x.storage.range = x.size === x.storage.length && source.dtype === x.dtype ? source.idRange : null
   return x
 }
 

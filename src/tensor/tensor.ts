@@ -14,7 +14,7 @@ import { inModule } from './context'
 import { formatTensor, nest, type Nested } from './format'
 import { escapeScopes, setTensorGuard, track } from './scope'
 import { contiguousStrides, formatShape, isContiguous, type Shape, sizeOf } from './shape'
-import { Reference, releaseWhenDropped, Storage } from './storage'
+import { type IdRange, Reference, releaseWhenDropped, Storage } from './storage'
 
 const COPY: Record<'float' | 'int' | 'bool', Program> = {
   float: new Program([input(0)], 1),
@@ -158,6 +158,12 @@ export class Tensor {
       throw new DTypeError(`requiresGrad: only float tensors have gradients, this one is ${this.dtype}`)
     }
     this.edge = value ? (this.edge ?? { node: null, index: 0, leaf: this }) : null
+  }
+
+  /** Smallest and largest id where they are known: ids from the host, of which this window shows all. */
+  get idRange(): IdRange | null {
+    const shown = this.shape.reduce((n, size, i) => (this.strides[i] === 0 ? n : n * size), 1)
+    return shown === this.storage.length ? this.storage.range : null
   }
 
   /** The window as backends see it. */

@@ -52,7 +52,7 @@ export function toDevice(x: Tensor, device: DeviceName): Tensor {
   }
   const out = Tensor.allocate(backend, x.dtype, x.shape)
   if (out.size > 0) backend.write(out.storage.buffer, x.dtype, values, 0)
-  out.storage.range = x.storage.range
+  out.storage.range = x.idRange
   record('to', [x], [out], [], ([g]) => [g && toDevice(g, x.device)])
   return out
 }

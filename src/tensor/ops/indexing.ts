@@ -22,9 +22,8 @@ function checkIndex(op: string, index: Tensor): void {
 
 /** Ids known from the host are checked before anything runs, when the whole storage takes part. */
 export function checkRange(op: string, index: Tensor, size: number, what = 'index'): void {
-  const { range } = index.storage
-  const repeats = index.strides.some((s, i) => s === 0 && index.shape[i] > 1)
-  if (!range || repeats || index.size !== index.storage.length) return
+  const range = index.idRange
+  if (!range || index.size === 0) return
   if (range.min < 0 || range.max >= size) {
     const bad = range.min < 0 ? range.min : range.max
     throw new IndexError(`${op}: ${what} ${bad} is out of range${inModule()}; expected 0 to ${size - 1}`)
@@ -138,7 +137,7 @@ function band(op: string, x: Tensor, keepWhere: (row: Tensor, col: Tensor) => Te
 /** `[..., classes]` with 1 at each id and 0 elsewhere, int32 as in torch. `classes` may be left out for ids made on the host. */
 export function oneHot(index: Tensor, classes?: number): Tensor {
   checkIndex('oneHot', index)
-  const count = classes ?? (index.storage.range ? index.storage.range.max + 1 : 0)
+  const count = classes ?? (index.idRange ? index.idRange.max + 1 : 0)
   if (count < 1) {
     throw new ShapeError(
       'oneHot: pass the number of classes; it is only known by itself for ids made on the host',

@@ -24,7 +24,7 @@ import { recordedWindow, sumTo } from './apply'
 export function copy(x: Tensor): Tensor {
   const out = Tensor.allocate(x.backend, x.dtype, x.shape)
   if (out.size > 0) x.backend.elementwise(copyProgram(x.dtype), [x.view()], [], [out.view()])
-  if (x.storage.range) out.storage.range = x.storage.range
+  out.storage.range = x.idRange
   record('copy', [x], [out], [], ([g]) => [g])
   return out
 }
