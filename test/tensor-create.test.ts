@@ -318,6 +318,17 @@ onDevices('on webgpu', () => {
     }
   })
 
+  it('gradients do not flow between devices, which is said when a leaf is moved, not in backward', async () => {
+    const x = ef.ones([2], { device: 'cpu', requiresGrad: true })
+    expect(() => x.to('webgpu')).toThrow(ef.DeviceError)
+    expect(() => x.to('webgpu')).toThrow(/detach\(\)/)
+    const y = x.detach().to('webgpu')
+    y.requiresGrad = true
+    y.mul(3).sum().backward()
+    expect(await (y.grad as ef.Tensor).tolist()).toEqual([3, 3])
+    expect(ef.noGrad(() => x.to('webgpu')).requiresGrad).toBe(false)
+  })
+
   it('float64 does not exist, and operands must be on one device', () => {
     expect(() => ef.zeros([1], { dtype: 'float64' })).toThrow(ef.DTypeError)
     expect(() => ef.tensor(new Float64Array(2))).toThrow(/webgpu.*float64.*float32/)

@@ -1,11 +1,11 @@
 // Changing dtype and device.
 
-import { record } from '../../autograd/tape'
 import { type Expr, input } from '../../backend/expr'
 import { Program } from '../../backend/program'
 import { getBackend } from '../../backend/registry'
 import type { DeviceName, DType } from '../../backend/types'
 import { DeviceError, DTypeError } from '../../errors'
+import { gradEnabled } from '../scope'
 import { scalarType, Tensor } from '../tensor'
 import { map } from './apply'
 
@@ -37,13 +37,20 @@ export function cast(x: Tensor, dtype: DType): Tensor {
 }
 
 /**
- * The values on another device, at once. Recorded.
- * @throws DeviceError from webgpu to cpu: GPU memory can only be read asynchronously, use `await x.cpu()`.
+ * The values on another device, at once, outside the graph.
+ * @throws DeviceError from webgpu to cpu, because GPU memory can only be read asynchronously: use `await x.cpu()`; and,
+ * for the same reason (its gradient would have to come back), for a tensor that requires a gradient while one is recorded.
  */
 export function toDevice(x: Tensor, device: DeviceName): Tensor {
   if (x.device === device) return x
   const backend = getBackend(device)
   checkDType('to', x.dtype, backend)
+  if (x.requiresGrad && gradEnabled()) {
+    throw new DeviceError(
+      `to('${device}'): no gradient can come back from another device in the middle of a backward pass; ` +
+        'create the leaf there, or move x.detach()',
+    )
+  }
   const values = x.dataSync()
   if (!values) {
     throw new DeviceError(
@@ -53,7 +60,6 @@ export function toDevice(x: Tensor, device: DeviceName): Tensor {
   const out = Tensor.allocate(backend, x.dtype, x.shape)
   if (out.size > 0) backend.write(out.storage.buffer, x.dtype, values, 0)
   out.storage.range = x.idRange
-  record('to', [x], [out], [], ([g]) => [g && toDevice(g, x.device)])
   return out
 }
 
