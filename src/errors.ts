@@ -31,5 +31,7 @@ export class GraphError extends EvenfoldError {}
 export class ScopeOverlapError extends EvenfoldError {}
 /** A file or byte stream is malformed, or does not fit what it is loaded into. */
 export class FormatError extends EvenfoldError {}
+/** A file could not be written or read: full disk, no permission, a failing device. What was there before is still there. */
+export class FileError extends EvenfoldError {}
 /** A loss, norm or gradient became NaN or infinite. */
 export class NonFiniteError extends EvenfoldError {}

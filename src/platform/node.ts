@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { access, appendFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
-import { ArgumentError, EvenfoldError } from '../errors'
+import { ArgumentError, EvenfoldError, FileError } from '../errors'
 import type { Platform } from './types'
 
 /** Held while in use: Dawn stops serving its adapters once this object is collected. */
@@ -142,10 +142,16 @@ function fileError(verb: string, path: string, error: unknown): EvenfoldError {
   const start = `Cannot ${verb} '${path}'`
   if (isCode(error, 'ENOENT')) return new ArgumentError(`${start}: there is no such file or folder.`, options)
   if (isCode(error, 'EISDIR')) return new ArgumentError(`${start}: it is a folder; name a file.`, options)
-  if (isCode(error, 'EACCES')) return new ArgumentError(`${start}: permission denied.`, options)
-  if (isCode(error, 'ENOSPC'))
-    return new EvenfoldError(`${start}: the disk is full. Free some space and try again.`, options)
-  return new EvenfoldError(`${start}: ${messageOf(error)}`, options)
+  if (['EACCES', 'EPERM', 'EROFS'].some((code) => isCode(error, code))) {
+    return new FileError(`${start}: permission denied. Name another place, or change its rights.`, options)
+  }
+  if (['ENOSPC', 'EDQUOT', 'EFBIG'].some((code) => isCode(error, code))) {
+    return new FileError(
+      `${start}: the disk is full or its quota used up. Free some space and try again.`,
+      options,
+    )
+  }
+  return new FileError(`${start}: ${messageOf(error)}`, options)
 }
 
 function isCode(error: unknown, code: string): boolean {
