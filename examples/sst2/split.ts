@@ -1,17 +1,19 @@
 // A validation set from SST-2's training file, which holds sentences and, as texts of their own, their phrases.
 
-import type { data } from 'evenfold'
-import { data as loaders } from 'evenfold'
+import { data } from 'evenfold'
 
 type Text = Pick<data.TextExample, 'text' | 'label'>
 
-const words = (text: string): string[] => text.trim().split(/\s+/)
+/** No phrase of SST-2 is longer; in longer texts, nothing longer is looked for. */
+const LONGEST = 60
 
-/** All runs of at least `least` words of a text. */
-function* runs(text: string, least: number): Generator<string> {
-  const w = words(text)
-  for (let start = 0; start < w.length; start++) {
-    for (let end = start + least; end <= w.length; end++) yield w.slice(start, end).join(' ')
+/** All runs of `least` to LONGEST words of a text, or only those that end with it. */
+function* runs(text: string, least: number, atEnd = false): Generator<string> {
+  const words = text.split(' ')
+  for (let end = atEnd ? words.length : least; end <= words.length; end++) {
+    for (let start = Math.max(0, end - LONGEST); start <= end - least; start++) {
+      yield words.slice(start, end).join(' ')
+    }
   }
 }
 
@@ -25,17 +27,16 @@ export function holdOutSentences(
   count: number,
   seed: number,
 ): { train: Text[]; heldOut: Text[] } {
-  const ends = new Set<string>()
-  for (const { text } of texts) {
-    const w = words(text)
-    for (let start = 1; start < w.length; start++) ends.add(w.slice(start).join(' '))
+  const all = texts.map(({ text, label }) => ({ text: text.trim().replace(/\s+/g, ' '), label }))
+  const known = new Set(all.map(({ text }) => text))
+  const endings = new Set<string>()
+  for (const { text } of all) {
+    for (const run of runs(text, 1, true)) if (run !== text && known.has(run)) endings.add(run)
   }
-  const whole = texts.filter(({ text }) => /[.!?]$/.test(text.trim()) && !ends.has(words(text).join(' ')))
-  const { heldOut: chosen } = loaders.holdOut(whole.length, {
-    count: Math.min(count, whole.length >> 1),
-    seed,
-  })
+  const whole = all.filter(({ text }) => /[.!?]$/.test(text) && !endings.has(text))
+  const chosen = data.holdOut(whole.length, { count: Math.min(count, whole.length >> 1), seed }).heldOut
   const heldOut = [...chosen].map((i) => whole[i])
-  const gone = new Set(heldOut.flatMap(({ text }) => [words(text).join(' '), ...runs(text, 3)]))
-  return { train: texts.filter(({ text }) => !gone.has(words(text).join(' '))), heldOut }
+  const gone = new Set(heldOut.map(({ text }) => text))
+  for (const { text } of heldOut) for (const run of runs(text, 3)) if (known.has(run)) gone.add(run)
+  return { train: all.filter(({ text }) => !gone.has(text)), heldOut }
 }
