@@ -207,6 +207,12 @@ describe('every kind, on floats with NaN, infinities, zeros and large values', (
     }
   })
 
+  it('keeps NaN and infinity through a constant 0', async () => {
+    const values = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2, 0]
+    await check(input(0).mul(0), [values], ['float32'])
+    await check(input(0).div(0), [values], ['float32'])
+  })
+
   it('constants: NaN, infinities, -0 and numbers that decimal text would round', async () => {
     for (const value of [Number.NaN, Infinity, -Infinity, -0, 1e-40, 1 / 3, 16777217, -1e39]) {
       await check(input(0).mul(0).add(constant(value)), [[1, 2]], ['float32'], { absolute: TINY })

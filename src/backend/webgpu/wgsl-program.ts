@@ -75,7 +75,8 @@ function constantCode(value: number, type: ScalarType): string {
   if (type === 'bool') return value !== 0 ? 'true' : 'false'
   if (type === 'int') return `i32(${value | 0})`
   const single = Math.fround(value)
-  if (Number.isFinite(single) && !Object.is(single, -0)) return `${single}f`
+  // A literal zero would let the driver fold NaN * 0 to 0; as data it keeps its meaning.
+  if (Number.isFinite(single) && single !== 0) return `${single}f`
   const bits = new Uint32Array(Float32Array.of(single).buffer)[0]
   return `ef_bits(${bits}u)`
 }
