@@ -118,6 +118,18 @@ describe('the packed package', () => {
     }
   })
 
+  it('without the package `webgpu` takes the cpu, and says what to install where webgpu is asked for', () => {
+    const script = `import * as ef from 'evenfold'
+      console.log(await ef.init())
+      const error = await ef.init({ device: 'webgpu' }).catch((error) => error)
+      console.log(error instanceof ef.DeviceError, error.message)
+      console.log(ef.defaultDevice())`
+    fs.writeFileSync(path.join(folder, 'init.mjs'), script)
+    const [chosen, error, after] = run(process.execPath, 'init.mjs').trim().split('\n')
+    expect([chosen, after]).toEqual(['cpu', 'cpu'])
+    expect(error).toMatch(/^true .*install.*webgpu/)
+  })
+
   it("runs the README's first script in Node, and the same in a page bundled by Vite", async () => {
     fs.copyFileSync(path.join(folder, 'first.ts'), path.join(folder, 'first.mjs'))
     const inNode = run(process.execPath, 'first.mjs').trim()
