@@ -72,7 +72,7 @@ async function start({ device, gpuDevice, debug = false }: InitOptions): Promise
  * correct but many times slower than the cpu kernels.
  */
 async function openWebGpu(debug: boolean, demanded: boolean): Promise<boolean> {
-  const gpu = await platform.requestGPU()
+  const gpu = await platform.requestGPU({ onlyIfLikely: !demanded })
   if (!gpu) {
     if (!demanded) return false
     throw new DeviceError(
@@ -90,12 +90,8 @@ async function openWebGpu(debug: boolean, demanded: boolean): Promise<boolean> {
     }
     backend.destroy()
   } catch (error) {
-    if (demanded || !(error instanceof DeviceError)) {
-      platform.releaseGPU()
-      throw error
-    }
+    if (demanded || !(error instanceof DeviceError)) throw error
   }
-  platform.releaseGPU()
   return false
 }
 
@@ -107,7 +103,6 @@ export function shutdown(): void {
   if (!hasBackend('webgpu')) return
   getBackend('webgpu').destroy()
   unregisterBackend('webgpu')
-  platform.releaseGPU()
 }
 
 /** The device new tensors go to. */

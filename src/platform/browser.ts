@@ -24,7 +24,6 @@ function yieldMacrotask(): Promise<void> {
 export const platform: Platform = {
   name: 'browser',
   requestGPU: async () => globalThis.navigator?.gpu ?? null,
-  releaseGPU: () => {},
   hardwareConcurrency: () => Math.max(1, globalThis.navigator?.hardwareConcurrency ?? 1),
   yieldMacrotask,
   exists: async (path) => noFiles(path),

@@ -6,12 +6,28 @@ import { dirname } from 'node:path'
 import { ArgumentError, EvenfoldError, FileError } from '../errors'
 import type { Platform } from './types'
 
-/** Held while in use: Dawn stops serving its adapters once this object is collected. */
+/**
+ * Held to the end of the process, which it does not keep from ending: once this object is collected, whatever Dawn
+ * still has to do for a device of it (a read under way, an error to report) crashes or hangs.
+ */
 let gpu: GPU | null = null
 let temporaryFiles = 0
 
-async function requestGPU(): Promise<GPU | null> {
+/** Dawn prints a warning where Linux has no Vulkan loader; a machine that is fine with its cpu need not see it. */
+function hasGraphicsLoader(): boolean {
+  if (process.platform !== 'linux') return true
+  try {
+    process.dlopen({ exports: {} }, 'libvulkan.so.1')
+  } catch (error) {
+    // Found, but of course no addon of Node's: any other complaint than a missing file.
+    return !messageOf(error).includes('cannot open shared object file')
+  }
+  return true
+}
+
+async function requestGPU({ onlyIfLikely = false } = {}): Promise<GPU | null> {
   if (gpu) return gpu
+  if (onlyIfLikely && !hasGraphicsLoader()) return null
   // A variable, so that no bundler tries to resolve the optional package.
   const specifier = 'webgpu'
   let dawn: typeof import('webgpu')
@@ -165,9 +181,6 @@ function messageOf(error: unknown): string {
 export const platform: Platform = {
   name: 'node',
   requestGPU,
-  releaseGPU: () => {
-    gpu = null
-  },
   hardwareConcurrency: () => availableParallelism(),
   yieldMacrotask: () => new Promise((resolve) => setImmediate(resolve)),
   exists: (path) =>

@@ -5,10 +5,11 @@
 export interface Platform {
   readonly name: 'node' | 'browser'
 
-  /** The WebGPU entry point, or null where there is none (no `webgpu` package, or a browser without WebGPU). */
-  requestGPU(): Promise<GPU | null>
-  /** Drops what `requestGPU` holds; Node exits only after that. The next `requestGPU` starts anew. */
-  releaseGPU(): void
+  /**
+   * The WebGPU entry point, or null where there is none (no `webgpu` package, or a browser without WebGPU).
+   * `onlyIfLikely`: also null, without the driver's own warnings, where no adapter can be expected.
+   */
+  requestGPU(options?: { onlyIfLikely?: boolean }): Promise<GPU | null>
 
   /** Logical cores, at least 1. */
   hardwareConcurrency(): number
