@@ -7,5 +7,4 @@ it('finds a WebGPU adapter and runs a compute shader', async () => {
   const gpu = await platform.requestGPU()
   expect(gpu, "the package 'webgpu' is not installed").not.toBeNull()
   expect(await squares(gpu!)).toEqual([0, 1, 4, 9])
-  platform.releaseGPU()
 })

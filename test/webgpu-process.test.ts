@@ -42,7 +42,7 @@ function run(script: string, seconds: number): { status: number | null; output: 
      preloadChosenDriver()
      ${script}`,
   )
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', file], {
     encoding: 'utf8',
     timeout: seconds * 1000,
     killSignal: 'SIGKILL',
@@ -78,6 +78,23 @@ it('also with work and a read under way', () => {
 it('a script that forgets to shut down ends too, once nothing is awaited', () => {
   const { status, output } = run(TRAIN, 10)
   expect({ status, output }).toMatchObject({ status: 0 })
+})
+
+it('the garbage collector may run at any time, also while a device is going down', () => {
+  const script = `
+    const collect = async () => { for (let i = 0; i < 5; i++) { gc(); await new Promise((r) => setTimeout(r, 2)) } }
+    for (let i = 0; i < 15; i++) {
+      await ef.init({ device: 'webgpu' })
+      const x = ef.tensor([1, 2, 3])
+      const reading = x.mul(2).data().catch((e) => e.name)
+      await collect()
+      const late = x.mul(3).data().catch((e) => e.name)
+      ef.shutdown()
+      await collect()
+      console.log(String(await reading), await late)
+    }`
+  const { status, output } = run(script, 30)
+  expect({ status, output }).toEqual({ status: 0, output: '2,4,6 DeviceLostError\n'.repeat(15) })
 })
 
 it('process.exit with a device open', () => {

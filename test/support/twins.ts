@@ -108,7 +108,6 @@ export function useTwins(options: Omit<WebGpuOptions, 'gpu'> = {}): () => Twins 
   })
   afterAll(() => {
     twins.gpu.destroy()
-    platform.releaseGPU()
   })
   return () => twins
 }
