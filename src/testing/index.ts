@@ -13,3 +13,4 @@ export {
   type TensorArbitraryOptions,
   tensors,
 } from './arbitraries'
+export { type ArbitraryModule, type ModuleArbitraryOptions, modules } from './modules'
