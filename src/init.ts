@@ -18,7 +18,10 @@ import { setDebug } from './tensor/storage'
 export interface InitOptions {
   /** Default: webgpu where there is a hardware GPU, else cpu. Named explicitly, 'webgpu' also takes a software adapter. */
   device?: DeviceName
-  /** A GPUDevice of your own to share with the library; it stays yours and is not destroyed. Implies webgpu. */
+  /**
+   * A GPUDevice of your own to share with the library; it stays yours and is not destroyed. Implies webgpu. In Node keep
+   * what `create()` of the package `webgpu` returned as well: once that is collected, its devices crash.
+   */
   gpuDevice?: UserGPUDevice
   /** Poison fresh GPU memory with NaN and remember where tensors are made, for `survivors()`. Slow. Default false. */
   debug?: boolean

@@ -58,7 +58,12 @@ function canOpen(library: string): boolean {
   }
 }
 
+/** Entry points made here. Collected while the answer is under way, one would crash the process. */
+const entryPoints: GPU[] = []
+
 async function hasAdapter(): Promise<boolean> {
   const { create } = await import('webgpu')
-  return (await create([]).requestAdapter()) !== null
+  const gpu = create([])
+  entryPoints.push(gpu)
+  return (await gpu.requestAdapter()) !== null
 }
