@@ -182,3 +182,28 @@ describe('memory', () => {
     expect(ef.memory().cpu.peakBytes).toBe(ef.memory().cpu.bytes)
   })
 })
+
+describe('survivors', () => {
+  it('lists what is alive and where it was made, in debug mode only', async () => {
+    expect(ef.survivors()).toEqual([])
+    await ef.init({ device: 'cpu', debug: true })
+    try {
+      const made = ef.zeros([2, 3], { dtype: 'float64' })
+      ef.zeros([4]).dispose()
+      const view = made.reshape([6])
+      const [only, ...others] = ef.survivors()
+      expect(others).toEqual([])
+      expect(only).toMatchObject({ device: 'cpu', dtype: 'float64', length: 6 })
+      expect(only.bytes).toBeGreaterThanOrEqual(48)
+      expect(only.stack).toContain('tensor-scope.test.ts')
+      made.dispose()
+      view.dispose()
+      expect(ef.survivors()).toEqual([])
+    } finally {
+      await ef.init({ device: 'cpu' })
+    }
+    const later = ef.zeros([2])
+    expect(ef.survivors()).toEqual([])
+    later.dispose()
+  })
+})
