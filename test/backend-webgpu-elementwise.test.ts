@@ -140,7 +140,7 @@ const BINARY: Record<BinaryKind, number> = {
   sub: 0,
   mul: 0,
   div: 3e-7,
-  pow: 5e-6,
+  pow: 1e-6,
   mod: 0,
   max: 0,
   min: 0,

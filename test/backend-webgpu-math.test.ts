@@ -1,5 +1,5 @@
 // How accurate the float functions are on webgpu, against float64 over wide ranges. WGSL leaves most of them to the
-// driver, with errors as large as 2^-11 for sin; the library brings its own.
+// driver, with errors as large as 2^-11 for sin; the library brings its own, all good to about 2e-7.
 import { afterEach, describe, expect, it } from 'vitest'
 import { Expr, input, type UnaryKind } from '../src/backend/expr'
 import { Program } from '../src/backend/program'
@@ -101,7 +101,7 @@ describe('largest relative error', () => {
     const b = even(-6, 6)
     const got = await on(input(0).pow(input(1)), [a, b])
     const { error, at } = worst(got, (i) => a[i] ** b[i], NORMAL)
-    expect(error, `${a[at]} ** ${b[at]}: ${got[at]}, exact ${a[at] ** b[at]}`).toBeLessThan(1e-5)
+    expect(error, `${a[at]} ** ${b[at]}: ${got[at]}, exact ${a[at] ** b[at]}`).toBeLessThan(1e-6)
   })
 
   it('pow with whole exponents, negative bases too', async () => {
@@ -109,7 +109,7 @@ describe('largest relative error', () => {
     const b = Float32Array.from(a, (_, i) => (i % 19) - 9)
     const got = await on(input(0).pow(input(1)), [a, b])
     const { error, at } = worst(got, (i) => a[i] ** b[i], NORMAL)
-    expect(error, `${a[at]} ** ${b[at]}: ${got[at]}, exact ${a[at] ** b[at]}`).toBeLessThan(2e-6)
+    expect(error, `${a[at]} ** ${b[at]}: ${got[at]}, exact ${a[at] ** b[at]}`).toBeLessThan(1e-6)
   })
 
   it('division', async () => {
