@@ -115,8 +115,8 @@ function pairs(xs: readonly number[]): [number[], number[]] {
 /** Smallest normal float32: devices may flush what is below to 0. */
 const TINY = 1.2e-38
 
-// Bounds on the relative error; 0 asks for equal bits. sin and cos are good up to about 10^4 only, and log1p and
-// expm1 are compared where they do not cancel; test/backend-webgpu-math.test.ts measures them all.
+// Bounds on the relative error; 0 asks for equal bits. sin and cos are good up to about 10^4 only.
+// test/backend-webgpu-math.test.ts measures them all.
 const UNARY: Partial<Record<UnaryKind, number>> = {
   neg: 0,
   abs: 0,
