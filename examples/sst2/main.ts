@@ -4,7 +4,7 @@
 import * as ef from 'evenfold'
 import { data, io, models, nn, optim, text } from 'evenfold'
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import {
   choiceOption,
   countOption,
@@ -76,7 +76,8 @@ await main(async () => {
 
   await chooseDevice(device)
   const all = await readReviews(fileIn(folder, ['train']), options['text-column'])
-  const dev = await readReviews(fileIn(folder, ['dev', 'test']), options['text-column'])
+  const devFile = fileIn(folder, ['dev', 'test'])
+  const dev = await readReviews(devFile, options['text-column'])
   const results: { seed: number; evaluation: ef.Evaluation; seconds: number }[] = []
   for (const seed of seeds) {
     const result = await run(seed)
@@ -91,7 +92,7 @@ await main(async () => {
   // Every seed answers the same texts, so they are no more evidence than one pass over them.
   const interval = ef.wilson(mean * dev.length, dev.length)
   console.log(
-    `mean of ${results.length}: ${formatShare(mean, interval)} on ${dev.length} texts of dev, ${formatSeconds(seconds)}`,
+    `mean of ${results.length}: ${formatShare(mean, interval)} on ${dev.length} texts of ${basename(devFile)}, ${formatSeconds(seconds)}`,
   )
 
   /** Trains with one seed and measures the checkpoint that was best on the held-out sentences. */
