@@ -113,6 +113,15 @@ describe('results of a graph that backward has freed', () => {
     expect(() => half.backward()).toThrow(ef.GraphError)
   })
 
+  it('hold no graph: a list of losses does not keep the nodes of every step', () => {
+    const x = leaf([3])
+    const loss = x.square().exp().sum()
+    const { node } = loss.edge as { node: { edges: readonly unknown[] } }
+    expect(node.edges).toHaveLength(1)
+    loss.backward()
+    expect(node.edges).toEqual([])
+  })
+
   it('are views and multi-output results too', async () => {
     const x = leaf([
       [3, 1],
