@@ -138,8 +138,10 @@ describe.each(['cpu', 'webgpu'] as const)('on %s', (device) => {
       }
       await train({ ...run, loss, epochs: 12 })
       const late = live.slice(40)
-      // Up to two windows of unread losses and norms.
-      expect(Math.max(...late) - Math.min(...late)).toBeLessThanOrEqual(64)
+      // Up to two windows of unread losses and norms. What earlier tests dropped may be collected meanwhile, so only
+      // rises count.
+      const rises = late.map((n, i) => n - Math.min(...late.slice(0, i + 1)))
+      expect(Math.max(...rises)).toBeLessThanOrEqual(64)
       expect(Math.max(...live.slice(-16))).toBeLessThanOrEqual(Math.max(...late.slice(0, 32)))
     })
 

@@ -88,10 +88,11 @@ it('the garbage collector may run at any time, also while a device is going down
       const x = ef.tensor([1, 2, 3])
       const reading = x.mul(2).data().catch((e) => e.name)
       await collect()
+      const early = await reading
       const late = x.mul(3).data().catch((e) => e.name)
       ef.shutdown()
       await collect()
-      console.log(String(await reading), await late)
+      console.log(String(early), await late)
     }`
   const { status, output } = run(script, 30)
   expect({ status, output }).toEqual({ status: 0, output: '2,4,6 DeviceLostError\n'.repeat(15) })
