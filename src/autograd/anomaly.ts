@@ -75,7 +75,8 @@ export async function detectAnomaly<R>(fn: () => R | Promise<R>): Promise<R> {
     const result = await fn()
     watching = outer
     for (const { op, flag, stack } of mine) {
-      if ((await flag.item()) !== 0) throw new NonFiniteError(`${op} gave a NaN or infinite value; the op was called\n${stack}`)
+      if ((await flag.item()) !== 0)
+        throw new NonFiniteError(`${op} gave a NaN or infinite value; the op was called\n${stack}`)
     }
     return result
   } finally {

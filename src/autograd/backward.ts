@@ -65,7 +65,12 @@ const ADD = new Program([input(0).add(input(1))], 2)
 function accumulate(sum: Tensor, g: Tensor, createGraph: boolean): Tensor {
   if (createGraph) return add(sum, g)
   let out = sum
-  if (sum.storage.references === 1 && sum.isContiguous && sum.size === sum.storage.length && sum.dtype === g.dtype) {
+  if (
+    sum.storage.references === 1 &&
+    sum.isContiguous &&
+    sum.size === sum.storage.length &&
+    sum.dtype === g.dtype
+  ) {
     sum.backend.elementwise(ADD, [sum.view(), g.view()], [], [sum.view()])
     sum.storage.version++
   } else {
@@ -83,8 +88,8 @@ function addToLeaf(leaf: Tensor, g: Tensor, createGraph: boolean): void {
   else if (old) {
     next = add(old, g)
     if (!createGraph) g.dispose()
-  }
-  else if (g.isContiguous && g.size === g.storage.length && (createGraph || g.storage.references === 1)) next = g
+  } else if (g.isContiguous && g.size === g.storage.length && (createGraph || g.storage.references === 1))
+    next = g
   else {
     next = copy(g)
     if (!createGraph) g.dispose()
@@ -106,14 +111,19 @@ class Targets {
   constructor(edges: readonly Edge[]) {
     edges.forEach(({ node, index, leaf }, at) => {
       if (leaf) this.#leaves.set(leaf, at)
-      else if (node) this.#results.set(node, (this.#results.get(node) ?? new Map<number, number>()).set(index, at))
+      else if (node)
+        this.#results.set(node, (this.#results.get(node) ?? new Map<number, number>()).set(index, at))
     })
     this.#oldest = edges.reduce((min, e) => Math.min(min, e.node?.sequence ?? -1), Number.POSITIVE_INFINITY)
   }
 
   /** Which target an edge is, or -1. */
   at(edge: Edge): number {
-    return (edge.leaf ? this.#leaves.get(edge.leaf) : this.#results.get(edge.node as GraphNode)?.get(edge.index)) ?? -1
+    return (
+      (edge.leaf
+        ? this.#leaves.get(edge.leaf)
+        : this.#results.get(edge.node as GraphNode)?.get(edge.index)) ?? -1
+    )
   }
 
   /** The nodes on a path from a root to a target; only these are run. */
@@ -128,7 +138,8 @@ class Targets {
     }
     const leading = new Set<GraphNode>()
     for (const node of [...reachable].sort((a, b) => a.sequence - b.sequence)) {
-      if (node.freed || node.edges.some((e) => e && (this.at(e) >= 0 || (e.node && leading.has(e.node))))) leading.add(node)
+      if (node.freed || node.edges.some((e) => e && (this.at(e) >= 0 || (e.node && leading.has(e.node)))))
+        leading.add(node)
     }
     return leading
   }
@@ -216,7 +227,9 @@ function run(
 function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
   if (root.spent) throw new GraphError(`${op}: ${root.spent.why}; call backward() on a fresh forward pass`)
   if (!root.edge) {
-    throw new GraphError(`${op}: the tensor does not require a gradient; no input of its ops has requiresGrad, or it was computed under noGrad`)
+    throw new GraphError(
+      `${op}: the tensor does not require a gradient; no input of its ops has requiresGrad, or it was computed under noGrad`,
+    )
   }
   if (!gradient) {
     if (root.size !== 1) {
@@ -227,9 +240,12 @@ function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tens
     return onesLike(root)
   }
   if (!sameShape(gradient.shape, root.shape)) {
-    throw new ShapeError(`${op}: gradient has shape ${formatShape(gradient.shape)}, the tensor ${formatShape(root.shape)}; they must be equal`)
+    throw new ShapeError(
+      `${op}: gradient has shape ${formatShape(gradient.shape)}, the tensor ${formatShape(root.shape)}; they must be equal`,
+    )
   }
-  if (gradient.dtype !== root.dtype) throw new DTypeError(`${op}: gradient is ${gradient.dtype}, the tensor ${root.dtype}`)
+  if (gradient.dtype !== root.dtype)
+    throw new DTypeError(`${op}: gradient is ${gradient.dtype}, the tensor ${root.dtype}`)
   return gradient.alias()
 }
 
@@ -237,7 +253,10 @@ function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tens
  * Adds the gradient of `root` with respect to every leaf that requires one to the leaf's `grad`.
  * @throws GraphError if there is no graph (left), or a saved value was changed in place.
  */
-export function backward(root: Tensor, { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {}): void {
+export function backward(
+  root: Tensor,
+  { gradient, createGraph = false, retainGraph = createGraph }: BackwardOptions = {},
+): void {
   withGradMode(createGraph, () =>
     // Gradients of leaves escape; on an error, those on their way are released.
     tidy(() => {
@@ -260,7 +279,10 @@ export function gradients(
   }: { gradOutputs?: readonly (Tensor | undefined)[]; createGraph?: boolean; retainGraph?: boolean } = {},
 ): (Tensor | null)[] {
   const targets = inputs.map((t, i) => {
-    if (!t.edge) throw new GraphError(`gradients: inputs[${i}] does not require a gradient; set requiresGrad before the forward pass`)
+    if (!t.edge)
+      throw new GraphError(
+        `gradients: inputs[${i}] does not require a gradient; set requiresGrad before the forward pass`,
+      )
     return t.edge
   })
   return withGradMode(createGraph, () =>

@@ -29,23 +29,35 @@ export function customOp({ name, forward, backward }: CustomOp): (...inputs: Ten
     tidy(() => {
       const { output, saved = [] } = noGrad(() => forward(...inputs))
       // The output must be a handle of its own: an input returned as it is would be re-wired in the graph.
-      const out = inputs.includes(output) ? output.window(output.offset, output.shape, output.strides) : output
+      const out = inputs.includes(output)
+        ? output.window(output.offset, output.shape, output.strides)
+        : output
       const shapes = inputs.map((t) => t.shape)
       const back: BackwardFn = ([g], values, needs) => {
         if (!g) return shapes.map(() => null)
         const found = backward(g, values, needs)
         if (found.length !== shapes.length) {
-          throw new GraphError(`backward of ${name}: returned ${found.length} gradients for ${shapes.length} inputs; return null where there is none`)
+          throw new GraphError(
+            `backward of ${name}: returned ${found.length} gradients for ${shapes.length} inputs; return null where there is none`,
+          )
         }
         found.forEach((t, i) => {
           if (t && !sameShape(t.shape, shapes[i])) {
-            throw new GraphError(`backward of ${name}: gradient ${i} has shape ${formatShape(t.shape)}, its input ${formatShape(shapes[i])}`)
+            throw new GraphError(
+              `backward of ${name}: gradient ${i} has shape ${formatShape(t.shape)}, its input ${formatShape(shapes[i])}`,
+            )
           }
         })
         // Handles of the pass's own: it consumes gradients, and the author may have returned a tensor he keeps.
         return found.map((t) => t?.alias() ?? null)
       }
-      record(name, inputs, [out], saved.map((t) => (t === output ? out : t)), back)
+      record(
+        name,
+        inputs,
+        [out],
+        saved.map((t) => (t === output ? out : t)),
+        back,
+      )
       return out
     })
 }

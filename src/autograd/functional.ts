@@ -21,7 +21,8 @@ interface Entries {
 function entries(inputs: readonly Tensor[]): Entries {
   const recording = gradEnabled()
   const xs = inputs.map((x) => {
-    if (recording && x.requiresGrad) return enableGrad(() => recordedWindow('identity', x, x.shape, x.strides, (g) => g))
+    if (recording && x.requiresGrad)
+      return enableGrad(() => recordedWindow('identity', x, x.shape, x.strides, (g) => g))
     const leaf = detach(x)
     leaf.requiresGrad = true
     return leaf
@@ -30,9 +31,18 @@ function entries(inputs: readonly Tensor[]): Entries {
 }
 
 /** Gradients of one value, zeros where it does not depend on an argument. */
-function pullBack(value: Tensor, { xs, nested }: Entries, gradOutput: Tensor | undefined, retainGraph: boolean): Tensor[] {
+function pullBack(
+  value: Tensor,
+  { xs, nested }: Entries,
+  gradOutput: Tensor | undefined,
+  retainGraph: boolean,
+): Tensor[] {
   const found = value.requiresGrad
-    ? gradients([value], xs, { gradOutputs: [gradOutput], createGraph: nested, retainGraph: nested || retainGraph })
+    ? gradients([value], xs, {
+        gradOutputs: [gradOutput],
+        createGraph: nested,
+        retainGraph: nested || retainGraph,
+      })
     : xs.map(() => null)
   return found.map((g, i) => g ?? zerosLike(xs[i]))
 }
@@ -48,14 +58,18 @@ export function grad(fn: (...inputs: Tensor[]) => Tensor): (...inputs: Tensor[])
 }
 
 /** As `grad`, and the function's value. */
-export function valueAndGrad(fn: (...inputs: Tensor[]) => Tensor): (...inputs: Tensor[]) => { value: Tensor; gradients: Tensor[] } {
+export function valueAndGrad(
+  fn: (...inputs: Tensor[]) => Tensor,
+): (...inputs: Tensor[]) => { value: Tensor; gradients: Tensor[] } {
   return (...inputs) =>
     tidy(() => {
       const start = entries(inputs)
       return enableGrad(() => {
         const value = fn(...start.xs)
         if (value.size !== 1) {
-          throw new ArgumentError(`grad: the function must return one element, got shape [${value.shape.join(', ')}]; reduce it, or use vjp`)
+          throw new ArgumentError(
+            `grad: the function must return one element, got shape [${value.shape.join(', ')}]; reduce it, or use vjp`,
+          )
         }
         const found = pullBack(value, start, undefined, false)
         return { value: start.nested ? value : detach(value), gradients: found }
@@ -67,7 +81,10 @@ export function valueAndGrad(fn: (...inputs: Tensor[]) => Tensor): (...inputs: T
  * The function's value, and `back(v)`: the vector-Jacobian product of `v` (the value's shape) for every argument.
  * `back` may be called again. Differentiable in turn as `grad` is.
  */
-export function vjp(fn: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]): { value: Tensor; back: (v: Tensor) => Tensor[] } {
+export function vjp(
+  fn: (...inputs: Tensor[]) => Tensor,
+  ...inputs: Tensor[]
+): { value: Tensor; back: (v: Tensor) => Tensor[] } {
   const start = entries(inputs)
   const value = enableGrad(() => fn(...start.xs))
   return {

@@ -151,7 +151,11 @@ export class GraphNode {
     freedNodes++
     for (const t of this.#outputs) {
       if (t.isDisposed || !isFloat(t)) continue
-      markSpent(t, `${why}, and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier`, releases(t))
+      markSpent(
+        t,
+        `${why}, and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier`,
+        releases(t),
+      )
     }
     this.#outputs = []
   }
