@@ -151,11 +151,10 @@ export class GraphNode {
     freedNodes++
     for (const t of this.#outputs) {
       if (t.isDisposed || !isFloat(t)) continue
-      markSpent(
-        t,
-        `${why}, and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier`,
-        releases(t),
-      )
+      const released = releases(t)
+      const after =
+        'and its result was released by the forward pass after it; use keep(t) or t.detach() before, or read it earlier'
+      markSpent(t, released ? `${why}, ${after}` : why, released)
     }
     this.#outputs = []
   }

@@ -26,8 +26,8 @@ function hasGraphicsLoader(): boolean {
 }
 
 async function requestGPU({ onlyIfLikely = false } = {}): Promise<GPU | null> {
-  if (gpu) return gpu
   if (onlyIfLikely && !hasGraphicsLoader()) return null
+  if (gpu) return gpu
   // A variable, so that no bundler tries to resolve the optional package.
   const specifier = 'webgpu'
   let dawn: typeof import('webgpu')
