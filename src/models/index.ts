@@ -2,6 +2,11 @@
 
 import '../tensor/methods'
 
+export {
+  type AttentionBlockOptions,
+  PostNormAttentionBlock,
+  PreNormAttentionBlock,
+} from './attention-blocks'
 export { Encoder, type EncoderOptions } from './encoder'
 export {
   DecoderAttention,
@@ -11,3 +16,4 @@ export {
 } from './encoder-decoder'
 export { GRUClassifier, type GRUClassifierOptions } from './gru-classifier'
 export { SoftAttention, type SoftAttentionOptions } from './soft-attention'
+export { Transformer, type TransformerOptions } from './transformer'

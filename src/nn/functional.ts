@@ -16,3 +16,4 @@ export {
   type Reduction,
 } from './loss'
 export { maskedSoftmax } from './masked-softmax'
+export { rmsNorm, type RmsNormFunctionOptions } from './rms-norm'

@@ -24,5 +24,19 @@ export { LayerNorm, type LayerNormOptions } from './layer-norm'
 export { Linear } from './linear'
 export { BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './loss'
 export { type Layer, Module, type StateDict } from './module'
+export {
+  type AttentionForwardOptions,
+  type AttentionMaskOptions,
+  type MaskPlacement,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+} from './multihead-attention'
 export type { LayerOptions } from './options'
 export { Buffer, Parameter } from './parameter'
+export { RMSNorm, type RMSNormOptions } from './rms-norm'
+export {
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+  type TransformerMaskOptions,
+} from './transformer'

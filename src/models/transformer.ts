@@ -1,0 +1,111 @@
+// The Transformer classifier body of the published sequence-model study: a CLS vector before the embedded tokens,
+// learned positions, attention blocks, and a normalized CLS at the end.
+
+import { ArgumentError, ShapeError } from '../errors'
+import { inModule } from '../tensor/context'
+import { ones } from '../tensor/create'
+import { add, ne } from '../tensor/ops/elementwise'
+import { cat } from '../tensor/ops/join'
+import { expand, narrow, select } from '../tensor/ops/views'
+import { tidy } from '../tensor/scope'
+import { formatShape, sameShape } from '../tensor/shape'
+import type { Tensor } from '../tensor/tensor'
+import { Dropout } from '../nn/dropout'
+import { Embedding } from '../nn/embedding'
+import { normal_ } from '../nn/init'
+import { LayerNorm } from '../nn/layer-norm'
+import { Module } from '../nn/module'
+import { checkSizes, newParameter } from '../nn/options'
+import type { Parameter } from '../nn/parameter'
+import { type AttentionBlockOptions, PostNormAttentionBlock, PreNormAttentionBlock } from './attention-blocks'
+
+export interface TransformerOptions extends AttentionBlockOptions {
+  /** Default 30,522, BERT's. */
+  vocabularySize?: number
+  /** Default 256. */
+  embedDim?: number
+  /** Of the feed-forward parts. Default 256. */
+  hiddenDim?: number
+  /** Default 1. */
+  numHeads?: number
+  /** Default 2. */
+  numLayers?: number
+  /** Default 'prenorm'. */
+  block?: 'prenorm' | 'postnorm'
+  /** Tokens a sequence may have; there is a position more, for CLS. Default 256. */
+  sequenceLength?: number
+  /** On the embeddings and in the blocks. Default 0.3. */
+  dropout?: number
+}
+
+/**
+ * Token ids [B, L] to a vector [B, embedDim]. At the default sizes 8,671,744 parameters with 2 layers, 9,463,296 with
+ * 4; prenorm or postnorm, and the number of heads, do not change that.
+ */
+export class Transformer extends Module {
+  embedding: Embedding
+  /** [1, 1, embedDim] */
+  clsToken: Parameter
+  /** [1, 1 + sequenceLength, embedDim] */
+  posEmbedding: Parameter
+  dropout: Dropout
+  transformer: (PreNormAttentionBlock | PostNormAttentionBlock)[]
+  mlpHead: LayerNorm
+
+  constructor(options: TransformerOptions = {}) {
+    super()
+    const { vocabularySize = 30522, embedDim = 256, hiddenDim = 256, numHeads = 1, numLayers = 2 } = options
+    const { block = 'prenorm', sequenceLength = 256, dropout = 0.3, maskPlacement, device, dtype } = options
+    checkSizes('Transformer', { vocabularySize, embedDim, hiddenDim, numHeads, numLayers, sequenceLength })
+    if (block !== 'prenorm' && block !== 'postnorm') {
+      throw new ArgumentError(
+        `Transformer: unknown block '${String(block satisfies never)}'; expected 'prenorm' or 'postnorm'`,
+      )
+    }
+    if (embedDim % numHeads !== 0) {
+      throw new ArgumentError(`Transformer: ${numHeads} heads do not divide embedDim ${embedDim}`)
+    }
+    const place = { device, dtype }
+    this.embedding = new Embedding(vocabularySize, embedDim, place)
+    this.clsToken = normal_(newParameter('Transformer', [1, 1, embedDim], place))
+    this.posEmbedding = normal_(newParameter('Transformer', [1, 1 + sequenceLength, embedDim], place))
+    this.dropout = new Dropout(dropout)
+    const Block = block === 'prenorm' ? PreNormAttentionBlock : PostNormAttentionBlock
+    this.transformer = Array.from(
+      { length: numLayers },
+      () => new Block(embedDim, hiddenDim, numHeads, { dropout, maskPlacement, ...place }),
+    )
+    this.mlpHead = new LayerNorm(embedDim, place)
+  }
+
+  /**
+   * `ids` [B, L] int32, `mask` [B, L], true (or not 0) at real tokens; CLS is always looked at.
+   * @throws ShapeError for more tokens than there are positions.
+   */
+  forward(ids: Tensor, mask: Tensor | null = null): Tensor {
+    const positions = this.posEmbedding.shape[1] - 1
+    if (ids.ndim !== 2 || ids.shape[1] > positions) {
+      throw new ShapeError(
+        `Transformer: ids have shape ${formatShape(ids.shape)}${inModule()}; expected [batch, at most ${positions} tokens]`,
+      )
+    }
+    if (mask && !sameShape(mask.shape, ids.shape)) {
+      throw new ShapeError(
+        `Transformer: mask has shape ${formatShape(mask.shape)}${inModule()}; expected ${formatShape(ids.shape)}`,
+      )
+    }
+    return tidy(() => {
+      const [B, L] = ids.shape
+      const { clsToken, posEmbedding } = this
+      const tokens = cat([expand(clsToken, [B, 1, clsToken.shape[2]]), this.embedding.forward(ids)], 1)
+      const x = this.dropout.forward(add(tokens, narrow(posEmbedding, 1, 0, L + 1)))
+      const looked = mask && cat([ones([B, 1], { dtype: 'bool', device: mask.device }), this.#bool(mask)], 1)
+      const out = this.transformer.reduce((h, block) => block.forward(h, looked), x)
+      return this.mlpHead.forward(select(out, 1, 0))
+    })
+  }
+
+  #bool(mask: Tensor): Tensor {
+    return mask.dtype === 'bool' ? mask : ne(mask, 0)
+  }
+}

@@ -1,0 +1,383 @@
+// Attention as one autograd node: softmax(scale q k' + masks) v, without a matrix of T x S weights kept for backward.
+//
+// Per query the node saves the logarithm of the sum of exponentials, and backward computes the weights again from it
+// (Dao et al. 2022). Rows are worked through in parts of batch and heads, so that scratch memory is bounded, and dropout
+// is drawn again from its stream. With w the weights, d the dropped ones, and dd the gradient that reaches them:
+//   dv = d' dout,   dw = drop(dout v' + dweights),   ds = w (dw - sum(w dw)),   dq = scale ds k,   dk = scale ds' q
+// The definition in ordinary ops, attention-reference.ts, gives the second derivatives.
+//
+// Layout: q [B, T, H, d], k [B, S, H, d], v [B, S, H, e], any strides; output [B, T, H, e], weights [B, H, T, S].
+
+import { differentiateReference } from '../autograd/reference'
+import { record } from '../autograd/tape'
+import { type Expr, input, scalar } from '../backend/expr'
+import { Program } from '../backend/program'
+import type { DType, View } from '../backend/types'
+import { arange } from '../tensor/create'
+import { fillStorage } from '../tensor/ops/views'
+import { type RandomState, nextStream } from '../tensor/random'
+import { gradEnabled, noGrad } from '../tensor/scope'
+import { broadcastStrides, contiguousStrides, type Shape, sizeOf } from '../tensor/shape'
+import { copyProgram, Tensor } from '../tensor/tensor'
+import { type AttentionMask, attentionReference, FAR_BELOW } from './attention-reference'
+
+export interface AttentionCoreOptions {
+  readonly masks: readonly AttentionMask[]
+  /** Query t sees keys 0 to t only. */
+  readonly causal: boolean
+  readonly scale: number
+  /** On the weights; 0 outside training. */
+  readonly dropout: number
+  /** Whether the weights, after dropout, are an output too. */
+  readonly needWeights: boolean
+  /** False: the softmax is over all keys, and what is excluded leaves the rest of the row smaller. Default true. */
+  readonly renormalized?: boolean
+}
+
+/** Elements of scratch matrices; larger problems are cut by batch and heads. */
+const PART_ELEMENTS = 2 ** 22
+
+interface Sizes {
+  readonly B: number
+  readonly H: number
+  readonly T: number
+  readonly S: number
+}
+
+/** A range of the batch and of the heads. */
+interface Part {
+  readonly b: number
+  readonly batches: number
+  readonly h: number
+  readonly heads: number
+}
+
+function partsOf({ B, H, T, S }: Sizes, limit: number): Part[] {
+  const parts: Part[] = []
+  const batches = Math.max(1, Math.floor(limit / (H * T * S)))
+  const heads = batches > 1 ? H : Math.min(H, Math.max(1, Math.floor(limit / (T * S))))
+  for (let b = 0; b < B; b += batches) {
+    for (let h = 0; h < H; h += heads)
+      parts.push({ b, batches: Math.min(batches, B - b), h, heads: Math.min(heads, H - h) })
+  }
+  return parts
+}
+
+/**
+ * Runs attention. Where a query may look at no key, its weights and output are 0.
+ * `partElements` bounds the scratch matrices, for tests.
+ */
+export function attentionCore(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionCoreOptions,
+  partElements = PART_ELEMENTS,
+): { output: Tensor; weights: Tensor | null } {
+  const sizes = { B: q.shape[0], T: q.shape[1], H: q.shape[2], S: k.shape[1] }
+  const empty = q.size === 0 || k.size === 0 || v.size === 0
+  const parts = empty ? [] : partsOf(sizes, partElements)
+  const streams = options.dropout > 0 ? parts.map(() => nextStream()) : null
+  // What is rare has no kernels of its own: weights that do not add up to 1, learned masks.
+  const learned = gradEnabled() && options.masks.some(({ mask }) => mask.requiresGrad)
+  if (learned || options.renormalized === false) {
+    const kept = streams && keptOf(q, sizes, parts, streams, options.dropout)
+    const [output, weights] = attentionReference(q, k, v, options, kept)
+    kept?.dispose()
+    return { output, weights: options.needWeights ? weights : null }
+  }
+  const { causal, masks } = options
+  const positions = causal ? positionsOf(q, sizes) : []
+  const run = (values: readonly Tensor[]): Run => ({
+    sizes,
+    parts,
+    options,
+    streams,
+    operands: [...values],
+    kinds: [...masks.map((m) => m.kind), ...(causal ? (['causal'] as const) : [])],
+  })
+  const all = [...masks.map((m) => m.mask), ...positions]
+  const [output, lse, weights] = noGrad(() => forward(run(all), q, k, v))
+  const outputs = weights ? [output, weights] : [output]
+  record('attention', [q, k, v], outputs, [q, k, v, lse, ...all], (grads, saved, needs) => {
+    const [qs, ks, vs, sums, ...rest] = saved
+    if (gradEnabled()) {
+      const kept = streams && keptOf(qs, sizes, parts, streams, options.dropout)
+      const again = { ...options, masks: masks.map(({ kind }, i) => ({ kind, mask: rest[i] })) }
+      return differentiateReference(
+        (a, b, c) => attentionReference(a, b, c, again, kept),
+        [qs, ks, vs],
+        [grads[0], grads[1] ?? null],
+        needs,
+      )
+    }
+    return noGrad(() => backward(run(rest), [qs, ks, vs], sums, grads, needs))
+  })
+  lse.dispose()
+  for (const t of positions) t.dispose()
+  return { output, weights }
+}
+
+/** What forward and backward have in common. */
+interface Run {
+  readonly sizes: Sizes
+  readonly parts: readonly Part[]
+  readonly options: AttentionCoreOptions
+  readonly streams: readonly RandomState[] | null
+  /** The masks, then rows [T, 1] and columns [S] where causal. */
+  readonly operands: readonly Tensor[]
+  readonly kinds: readonly Kind[]
+}
+
+type Kind = AttentionMask['kind'] | 'causal'
+
+function positionsOf({ device }: Tensor, { T, S }: Sizes): Tensor[] {
+  const rows = arange(T, { device })
+  const column = rows.window(rows.offset, [T, 1], [1, 0])
+  rows.dispose()
+  return [column, arange(S, { device })]
+}
+
+/** Which weights dropout keeps, all parts together: [B, H, T, S]. Only second derivatives need it whole. */
+function keptOf(
+  like: Tensor,
+  { B, H, T, S }: Sizes,
+  parts: readonly Part[],
+  streams: readonly RandomState[],
+  dropout: number,
+): Tensor {
+  const kept = Tensor.allocate(like.backend, 'bool', [B, H, T, S])
+  parts.forEach((part, i) => {
+    const { seed, stream } = streams[i]
+    const at = (part.b * H + part.h) * T * S
+    const shape = [part.batches, part.heads, T, S]
+    like.backend.random(
+      { kind: 'bernoulli', p: 1 - dropout },
+      seed,
+      stream,
+      windowOf(kept, at, shape, contiguousStrides(shape)),
+    )
+  })
+  return kept
+}
+
+// ---- programs --------------------------------------------------------------------------------------------------
+
+/** Operands: 0 scores, 1 a statistic of the row, then the masks. Scalar 0: the scale. */
+interface Programs {
+  readonly largest: Program
+  readonly total: Program
+  readonly weights: Program
+}
+
+const cache = new Map<string, Programs>()
+
+function programsFor(kinds: readonly Kind[]): Programs {
+  const key = kinds.join()
+  const known = cache.get(key)
+  if (known) return known
+  let score: Expr = input(0).mul(scalar(0))
+  let excluded: Expr | null = null
+  let at = 2
+  for (const kind of kinds) {
+    let out: Expr
+    if (kind === 'exclude') out = input(at++, 'bool')
+    else if (kind === 'add') {
+      score = score.add(input(at))
+      out = input(at++).eq(Number.NEGATIVE_INFINITY)
+    } else {
+      out = input(at, 'int').lt(input(at + 1, 'int'))
+      at += 2
+    }
+    excluded = excluded ? excluded.or(out) : out
+  }
+  const unless = (value: Expr, instead: number): Expr => (excluded ? excluded.where(instead, value) : value)
+  const power = unless(score.sub(input(1)).exp(), 0)
+  const programs = {
+    largest: new Program([unless(score, FAR_BELOW)], at, 1),
+    total: new Program([power], at, 1),
+    weights: new Program([power], at, 1),
+  }
+  cache.set(key, programs)
+  return programs
+}
+
+/** Of a row's shift and total. A row without keys gets 0, so that nothing infinite appears. */
+const LOG_SUM = new Program(
+  [
+    input(1)
+      .eq(0)
+      .where(0, input(0).add(input(1).log())),
+  ],
+  2,
+)
+/** Operands: values, kept. Scalar: 1 / (1 - p). */
+const DROPPED = input(1, 'bool').where(input(0).mul(scalar(0)), 0)
+const DROP = new Program([DROPPED], 2, 1)
+/** Operands: weights, gradient of the weights, [sum of their products]. Scalar: the scale. */
+const PRODUCTS = new Program([input(0).mul(input(1))], 2)
+const SCORE_GRADIENT = new Program(
+  [
+    input(0)
+      .mul(input(1).sub(input(2)))
+      .mul(scalar(0)),
+  ],
+  3,
+  1,
+)
+
+// ---- windows ---------------------------------------------------------------------------------------------------
+
+function windowOf(t: Tensor, offset: number, shape: Shape, strides: readonly number[]): View {
+  return { ...t.view(), offset: t.offset + offset, shape, strides }
+}
+
+/** [batches, heads, length, width] of a tensor [B, length, H, width]. */
+function headed(t: Tensor, { b, batches, h, heads }: Part): View {
+  const [sb, sl, sh, sw] = t.strides
+  return windowOf(t, b * sb + h * sh, [batches, heads, t.shape[1], t.shape[3]], [sb, sh, sl, sw])
+}
+
+function transposed(view: View): View {
+  const swap = ([a, b, c, d]: readonly number[]): number[] => [a, b, d, c]
+  return { ...view, shape: swap(view.shape), strides: swap(view.strides) }
+}
+
+/** A part of something that broadcasts to [B, H, T, S]. */
+function spread(t: Tensor, { B, H, T, S }: Sizes, { b, batches, h, heads }: Part): View {
+  const strides = broadcastStrides(t.shape, t.strides, [B, H, T, S])
+  return windowOf(t, b * strides[0] + h * strides[1], [batches, heads, T, S], strides)
+}
+
+/** A part of [B, H, T], one value per row, either by itself or repeated along the keys. */
+function rows(t: Tensor, { H, T, S }: Sizes, { b, batches, h, heads }: Part, wide: boolean): View {
+  const [shape, strides] = [
+    [batches, heads, T],
+    [H * T, T, 1],
+  ]
+  return windowOf(t, (b * H + h) * T, wide ? [...shape, S] : shape, wide ? [...strides, 0] : strides)
+}
+
+/** Room for one part, used by every part in turn. */
+class Scratch {
+  readonly #all: Tensor
+  constructor(
+    like: Tensor,
+    readonly run: Run,
+    readonly narrow: boolean,
+    dtype: DType = like.dtype,
+  ) {
+    const { batches, heads } = run.parts[0]
+    const { T, S } = run.sizes
+    this.#all = Tensor.allocate(like.backend, dtype, [batches * heads * T * (narrow ? 1 : S)])
+  }
+
+  /** Contiguous [batches, heads, T, S], or [batches, heads, T] if narrow. */
+  of({ batches, heads }: Part): View {
+    const { T, S } = this.run.sizes
+    const shape = this.narrow ? [batches, heads, T] : [batches, heads, T, S]
+    return windowOf(this.#all, 0, shape, contiguousStrides(shape))
+  }
+
+  /** A narrow one, repeated along the keys. */
+  wide(part: Part): View {
+    const view = this.of(part)
+    return { ...view, shape: [...view.shape, this.run.sizes.S], strides: [...view.strides, 0] }
+  }
+}
+
+// ---- forward and backward --------------------------------------------------------------------------------------
+
+function forward(
+  run: Run,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+): [output: Tensor, lse: Tensor, weights: Tensor | null] {
+  const { sizes, parts, options, operands, streams } = run
+  const { B, H, T, S } = sizes
+  const { backend, dtype } = q
+  const make = (shape: Shape): Tensor => Tensor.allocate(backend, dtype, shape)
+  const output = make([B, T, H, v.shape[3]])
+  const lse = make([B, H, T])
+  const weights = options.needWeights ? make([B, H, T, S]) : null
+  if (parts.length === 0) {
+    for (const t of [output, lse, weights]) if (t && sizeOf(t.shape) > 0) fillStorage(t, 0)
+    return [output, lse, weights]
+  }
+  const programs = programsFor(run.kinds)
+  const matrix = weights ? null : new Scratch(q, run, false)
+  const [shift, total] = [new Scratch(q, run, true), new Scratch(q, run, true)]
+  const kept = streams && new Scratch(q, run, false, 'bool')
+  parts.forEach((part, i) => {
+    const w = weights ? spread(weights, sizes, part) : (matrix as Scratch).of(part)
+    const masks = operands.map((t) => spread(t, sizes, part))
+    const scale = [options.scale]
+    backend.matmul(headed(q, part), transposed(headed(k, part)), w, false)
+    backend.reduce('max', programs.largest, [w, w, ...masks], scale, shift.of(part))
+    backend.reduce('sum', programs.total, [w, shift.wide(part), ...masks], scale, total.of(part))
+    backend.elementwise(LOG_SUM, [shift.of(part), total.of(part)], [], [rows(lse, sizes, part, false)])
+    backend.elementwise(programs.weights, [w, rows(lse, sizes, part, true), ...masks], scale, [w])
+    if (kept) {
+      redraw(run, i, q, kept.of(part))
+      backend.elementwise(DROP, [w, kept.of(part)], [rescale(options)], [w])
+    }
+    backend.matmul(w, headed(v, part), headed(output, part), false)
+  })
+  return [output, lse, weights]
+}
+
+function rescale({ dropout }: AttentionCoreOptions): number {
+  return dropout === 1 ? 0 : 1 / (1 - dropout)
+}
+
+/** The same draw for a part every time. */
+function redraw({ streams, options }: Run, i: number, like: Tensor, mask: View): void {
+  if (!streams) return
+  const { seed, stream } = streams[i]
+  like.backend.random({ kind: 'bernoulli', p: 1 - options.dropout }, seed, stream, mask)
+}
+
+function backward(
+  run: Run,
+  [q, k, v]: readonly Tensor[],
+  lse: Tensor,
+  [g, gWeights = null]: readonly (Tensor | null)[],
+  [needQ, needK, needV]: readonly boolean[],
+): (Tensor | null)[] {
+  const { sizes, parts, options, operands, streams } = run
+  const { backend } = q
+  if (!g && !gWeights) return [null, null, null]
+  const like = (t: Tensor, need: boolean): Tensor | null =>
+    need ? Tensor.allocate(backend, t.dtype, t.shape) : null
+  const [dq, dk, dv] = [like(q, needQ), like(k, needK), like(v, needV && g !== null)]
+  if (parts.length === 0) {
+    for (const t of [dq, dk, dv]) if (t && t.size > 0) fillStorage(t, 0)
+    return [dq, dk, dv]
+  }
+  const programs = programsFor(run.kinds)
+  const [weights, gradient] = [new Scratch(q, run, false), new Scratch(q, run, false)]
+  const dots = new Scratch(q, run, true)
+  const kept = streams && new Scratch(q, run, false, 'bool')
+  parts.forEach((part, i) => {
+    const [w, dw] = [weights.of(part), gradient.of(part)]
+    const masks = operands.map((t) => spread(t, sizes, part))
+    backend.matmul(headed(q, part), transposed(headed(k, part)), w, false)
+    backend.elementwise(programs.weights, [w, rows(lse, sizes, part, true), ...masks], [options.scale], [w])
+    if (kept) redraw(run, i, q, kept.of(part))
+    if (dq || dk) {
+      if (gWeights) backend.elementwise(copyProgram(q.dtype), [spread(gWeights, sizes, part)], [], [dw])
+      if (g) backend.matmul(headed(g, part), transposed(headed(v, part)), dw, gWeights !== null)
+      if (kept) backend.elementwise(DROP, [dw, kept.of(part)], [rescale(options)], [dw])
+      backend.reduce('sum', PRODUCTS, [w, dw], [], dots.of(part))
+      backend.elementwise(SCORE_GRADIENT, [w, dw, dots.wide(part)], [options.scale], [dw])
+      if (dq) backend.matmul(dw, headed(k, part), headed(dq, part), false)
+      if (dk) backend.matmul(transposed(dw), headed(q, part), headed(dk, part), false)
+    }
+    if (dv && g) {
+      if (kept) backend.elementwise(DROP, [w, kept.of(part)], [rescale(options)], [w])
+      backend.matmul(transposed(w), headed(g, part), headed(dv, part), false)
+    }
+  })
+  return [dq, dk, dv]
+}
