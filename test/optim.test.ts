@@ -17,7 +17,9 @@ function make(
   params: Iterable<ef.Tensor> | Iterable<{ params: ef.Tensor[] }>,
   given: object,
 ): ef.optim.Optimizer<{ lr: number }> {
-  const Kind = { sgd: optim.SGD, adam: optim.Adam, adamw: optim.AdamW }[kind] as unknown as new (
+  const Kind = { sgd: optim.SGD, adam: optim.Adam, adamw: optim.AdamW, rmsprop: optim.RMSprop }[
+    kind
+  ] as unknown as new (
     p: typeof params,
     o: object,
   ) => ef.optim.Optimizer<{ lr: number }>
@@ -37,7 +39,7 @@ const NAMES = ['w', 'b'] as const
 onDevices(
   'optimizers follow PyTorch step by step',
   (where) => {
-    const cases = ['sgd', 'adam', 'adamw'].flatMap((kind) =>
+    const cases = ['sgd', 'adam', 'adamw', 'rmsprop'].flatMap((kind) =>
       loadGolden(kind).map((golden) => [kind, golden.name, golden] as const),
     )
     it.each(cases)('%s: %s', async (kind, _, golden) => {
@@ -79,14 +81,15 @@ onDevices(
 onDevices(
   'clipping equals PyTorch',
   (where) => {
-    // Other norms than the Euclidean one are not offered.
-    const cases = loadGolden('clipping').filter((g) => g.name.startsWith('norm2'))
+    const cases = loadGolden('clipping').filter((g) => g.name.startsWith('norm'))
     it.each(cases.map((g) => [g.name, g] as const))('%s', async (_, golden) => {
       const params = NAMES.map((n) =>
         ef.zeros(n === 'w' ? [3, 2] : [3], { dtype: where.dtype, requiresGrad: true }),
       )
       for (const [i, n] of NAMES.entries()) setGrad(params[i], golden.get(`gradients.${n}`).values)
-      const norm = optim.clipGradNorm(params, golden.options.maxNorm as number)
+      // JSON has no Infinity.
+      const normType = Number(String(golden.options.normType).replace('inf', 'Infinity'))
+      const norm = optim.clipGradNorm(params, golden.options.maxNorm as number, normType)
       expectGolden(await norm.data(), golden.get('totalNorm'), where.dtype, 'norm')
       for (const [i, n] of NAMES.entries())
         expectGolden(await params[i].grad!.data(), golden.get(`clipped.${n}`), where.dtype, n)
@@ -119,19 +122,27 @@ describe('clipping', () => {
     expect(() => optim.clipGradNorm([w], 1)).toThrow(/backward/)
     expect(() => optim.clipGradNorm([w], 0)).toThrow(ef.ArgumentError)
     expect(() => optim.clipGradNorm([w], Number.NaN)).toThrow(ef.ArgumentError)
+    expect(() => optim.clipGradNorm([w], 1, 0)).toThrow(/normType/)
     expect(() => optim.clipGradValue([w], -1)).toThrow(ef.ArgumentError)
   })
 })
 
 describe('schedules equal PyTorch’s', () => {
-  it.each(loadGolden('schedules').map((g) => [g.name, g] as const))('%s', (name, golden) => {
-    const { lr, warmupSteps, totalSteps, numCycles, tMax, etaMin } = golden.options as Record<string, number>
+  // one-cycle and plateau: test/optim-schedules.test.ts
+  const bySteps = loadGolden('schedules').filter((g) => !/^(oneCycle|plateau)/.test(g.name))
+  it.each(bySteps.map((g) => [g.name, g] as const))('%s', (name, golden) => {
+    const { lr, warmupSteps, totalSteps, numCycles, tMax, etaMin, stepSize, gamma } =
+      golden.options as Record<string, number>
     const opt = new optim.SGD([ef.zeros([1], { requiresGrad: true })], { lr })
     const schedule = name.startsWith('linear')
       ? optim.linearScheduleWithWarmup(opt, warmupSteps, totalSteps)
       : name.startsWith('cosineAnnealing')
         ? optim.cosineAnnealing(opt, tMax, { etaMin })
-        : optim.cosineScheduleWithWarmup(opt, warmupSteps, totalSteps, { cycles: numCycles })
+        : name.startsWith('step')
+          ? optim.stepLR(opt, stepSize, { gamma })
+          : name.startsWith('multiStep')
+            ? optim.multiStepLR(opt, golden.options.milestones as number[], { gamma })
+            : optim.cosineScheduleWithWarmup(opt, warmupSteps, totalSteps, { cycles: numCycles })
     const rates: number[] = []
     golden.get('lr').values.forEach(() => {
       rates.push(schedule.lr[0])
@@ -165,6 +176,8 @@ describe('schedules equal PyTorch’s', () => {
     expect(() => optim.linearScheduleWithWarmup(opt, 5, 2)).toThrow(ef.ArgumentError)
     expect(() => optim.cosineScheduleWithWarmup(opt, -1, 2)).toThrow(ef.ArgumentError)
     expect(() => optim.cosineAnnealing(opt, 0)).toThrow(ef.ArgumentError)
+    expect(() => optim.stepLR(opt, 0)).toThrow(ef.ArgumentError)
+    expect(() => optim.multiStepLR(opt, [1, 2.5])).toThrow(ef.ArgumentError)
   })
 })
 
@@ -173,6 +186,7 @@ onDevices('a step with a gradient that is not finite', (where) => {
     ['SGD', () => optim.SGD, { momentum: 0.9 }],
     ['Adam', () => optim.Adam, {}],
     ['AdamW', () => optim.AdamW, {}],
+    ['RMSprop', () => optim.RMSprop, { centered: true, momentum: 0.9 }],
   ] as const)('changes nothing in any parameter or state: %s', async (_, kind, given) => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const params = [parameter([1, 2], [2], where), parameter([3], [1], where)]
@@ -222,6 +236,8 @@ describe('state', () => {
     ['SGD with momentum', (p) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, dampening: 0.3 })],
     ['Adam', (p) => new optim.Adam(p)],
     ['AdamW', (p) => new optim.AdamW(p)],
+    ['RMSprop', (p) => new optim.RMSprop(p)],
+    ['RMSprop, centered, with momentum', (p) => new optim.RMSprop(p, { momentum: 0.9, centered: true })],
   ]
   const fresh = (): ef.Tensor[] => [parameter([1, 2], [2], CPU32), parameter([3], [], CPU32)]
   const step = (opt: { step(): void }, params: ef.Tensor[], i: number): void => {
@@ -343,6 +359,7 @@ describe('an optimizer', () => {
     ],
     ['Adam', () => [{ lr: -1 }, { beta1: 1 }, { beta2: -0.1 }, { eps: -1 }, { weightDecay: Number.NaN }]],
     ['AdamW', () => [{ lr: -1 }, { beta1: 1 }, { beta2: 1.5 }, { eps: Number.NaN }, { weightDecay: -1 }]],
+    ['RMSprop', () => [{ lr: -1 }, { alpha: 1.5 }, { eps: -1 }, { momentum: -1 }, { weightDecay: -1 }]],
   ] as const)('%s refuses options out of range', (kind, wrong) => {
     const w = ef.zeros([1], { requiresGrad: true })
     for (const given of wrong()) {
@@ -377,7 +394,7 @@ describe('an optimizer', () => {
   })
 
   it('minimizes', async () => {
-    for (const kind of ['SGD', 'Adam', 'AdamW'] as const) {
+    for (const kind of ['SGD', 'Adam', 'AdamW', 'RMSprop'] as const) {
       const w = parameter([3, -2], [2], CPU32)
       const opt = new (optim[kind] as typeof optim.SGD)([w], { lr: 0.1 })
       for (let i = 0; i < 200; i++) {

@@ -3,12 +3,15 @@
 import { constant, input, scalar } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError } from '../errors'
+import { zeros } from '../tensor/create'
 import { noGrad } from '../tensor/scope'
 import { Tensor } from '../tensor/tensor'
 
-const SQUARE = new Program([input(0).mul(input(0))], 1)
 const IDENTITY = new Program([input(0)], 1)
+const ABSOLUTE = new Program([input(0).abs()], 1)
+const SQUARE = new Program([input(0).mul(input(0))], 1)
 const ROOT = new Program([input(0).sqrt()], 1)
+const POWER = new Program([input(0).abs().pow(scalar(0))], 1, 1)
 const SCALE = new Program([input(0).mul(scalar(0).div(input(1).add(1e-6)).min(constant(1)))], 2, 1)
 const LIMIT = new Program(
   [
@@ -24,28 +27,48 @@ function gradientsOf(params: Iterable<Tensor>): Tensor[] {
   return [...params].flatMap((p) => (p.grad ? [p.grad] : []))
 }
 
+/** What is summed (or maximized) over the elements, and what is done to the total. */
+function normPrograms(p: number): {
+  kind: 'sum' | 'max'
+  term: Program
+  root: Program | null
+  power: boolean
+} {
+  if (p === Number.POSITIVE_INFINITY) return { kind: 'max', term: ABSOLUTE, root: null, power: false }
+  if (p === 1) return { kind: 'sum', term: ABSOLUTE, root: null, power: false }
+  if (p === 2) return { kind: 'sum', term: SQUARE, root: ROOT, power: false }
+  return { kind: 'sum', term: POWER, root: POWER, power: true }
+}
+
 /**
- * Scales all gradients by min(1, maxNorm / (norm + 1e-6)), norm being the 2-norm of all of them together
- * (torch.nn.utils.clip_grad_norm_). Returns the norm before clipping, a scalar tensor on the device.
+ * Scales all gradients by min(1, maxNorm / (norm + 1e-6)), norm being the p-norm of all of them together, by default the
+ * Euclidean one; `Infinity` is the largest absolute value (torch.nn.utils.clip_grad_norm_). Returns the norm before
+ * clipping, a scalar tensor on the device.
+ * @throws ArgumentError unless maxNorm and normType are above 0, and where no parameter has a gradient.
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): Tensor {
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, normType = 2): Tensor {
   if (!(maxNorm > 0))
     throw new ArgumentError(`clipGradNorm: maxNorm is ${maxNorm}; expected a number above 0`)
+  if (!(normType > 0))
+    throw new ArgumentError(`clipGradNorm: normType is ${normType}; expected a number above 0, or Infinity`)
   return noGrad(() => {
-    const grads = gradientsOf(params)
-    if (grads.length === 0)
+    const all = gradientsOf(params)
+    if (all.length === 0)
       throw new ArgumentError('clipGradNorm: no parameter has a gradient; call backward() first')
-    const { backend, dtype } = grads[0]
-    const partial = Tensor.allocate(backend, dtype, [grads.length])
+    const { backend, dtype } = all[0]
+    const grads = all.filter((g) => g.size > 0)
+    const { kind, term, root, power } = normPrograms(normType)
+    // The last element stays 0, so that there is something to reduce where all gradients are empty.
+    const partial = zeros([grads.length + 1], { dtype, device: backend.name })
     grads.forEach((g, i) => {
-      backend.reduce('sum', SQUARE, [g.view()], [], { ...partial.view(), offset: i, shape: [], strides: [] })
+      const slot = { ...partial.view(), offset: i, shape: [], strides: [] }
+      backend.reduce(kind, term, [g.view()], power ? [normType] : [], slot)
     })
     const norm = Tensor.allocate(backend, dtype, [])
-    backend.reduce('sum', IDENTITY, [partial.view()], [], norm.view())
-    backend.elementwise(ROOT, [norm.view()], [], [norm.view()])
+    backend.reduce(kind, IDENTITY, [partial.view()], [], norm.view())
+    if (root) backend.elementwise(root, [norm.view()], power ? [1 / normType] : [], [norm.view()])
     for (const g of grads) {
-      if (g.size > 0)
-        backend.elementwise(SCALE, [g.view(), norm.expand(g.shape).view()], [maxNorm], [g.view()])
+      backend.elementwise(SCALE, [g.view(), norm.expand(g.shape).view()], [maxNorm], [g.view()])
       g.storage.version++
     }
     return norm

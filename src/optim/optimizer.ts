@@ -38,6 +38,19 @@ export function unless(bad: Expr, value: Expr, old: Expr): Expr {
   return bad.where(old, value)
 }
 
+/** `t`, kept for `p`, on the device of `p` and in `dtype`; itself where it is so already, else `t` is released. */
+export function beside(owner: string, p: Tensor, t: Tensor, dtype: DType): Tensor {
+  if (t.backend === p.backend && t.dtype === dtype) return t
+  if (t.backend !== p.backend && t.device !== 'cpu') {
+    throw new DeviceError(
+      `${owner}: the model is on '${p.device}', the state kept beside it on '${t.device}'; bring it over with its \`await cpu()\``,
+    )
+  }
+  const moved = escapeScopes(to(to(t, dtype), p.device))
+  t.dispose()
+  return moved
+}
+
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: Group<Options>[] = []
   readonly #state = new Map<Tensor, { step: number; tensors: Record<string, Tensor> }>()
@@ -174,26 +187,14 @@ export abstract class Optimizer<Options extends { lr: number }> {
     }
     for (const p of params) {
       const tensors = this.#state.get(p)?.tensors ?? {}
-      for (const [name, t] of Object.entries(tensors)) tensors[name] = this.#beside(p, t, p.dtype)
+      for (const [name, t] of Object.entries(tensors))
+        tensors[name] = beside(this.constructor.name, p, t, p.dtype)
     }
     const [first] = params
     if (first)
       this.#firstBad = this.#firstBad
-        ? this.#beside(first, this.#firstBad, 'float32')
+        ? beside(this.constructor.name, first, this.#firstBad, 'float32')
         : escapeScopes(zeros([], { device: first.device }))
-  }
-
-  /** `t` on the device of `p` and in `dtype`; itself where it is so already. */
-  #beside(p: Tensor, t: Tensor, dtype: DType): Tensor {
-    if (t.backend === p.backend && t.dtype === dtype) return t
-    if (t.backend !== p.backend && t.device !== 'cpu') {
-      throw new DeviceError(
-        `${this.constructor.name}.step: the model is on '${p.device}', the optimizer's state on '${t.device}'; bring it over with \`await optimizer.cpu()\``,
-      )
-    }
-    const moved = escapeScopes(to(to(t, dtype), p.device))
-    t.dispose()
-    return moved
   }
 
   #guard(params: readonly Tensor[]): Tensor {
@@ -211,14 +212,11 @@ export abstract class Optimizer<Options extends { lr: number }> {
   }
 
   #stateOf(p: Tensor, names: readonly string[]): { step: number; tensors: Record<string, Tensor> } {
-    let state = this.#state.get(p)
-    if (!state) {
-      const tensors: Record<string, Tensor> = {}
-      for (const name of names)
-        tensors[name] = escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
-      state = { step: 0, tensors }
-      this.#state.set(p, state)
-    }
+    const state = this.#state.get(p) ?? { step: 0, tensors: {} }
+    // Also where a schedule switches momentum on later.
+    for (const name of names)
+      state.tensors[name] ??= escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
+    this.#state.set(p, state)
     return state
   }
 

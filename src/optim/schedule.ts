@@ -108,3 +108,27 @@ export function cosineAnnealing(
     (step) => floor + ((1 - floor) * (1 + Math.cos((Math.PI * step) / tMax))) / 2,
   )
 }
+
+/** The initial rate times `gamma` for every `stepSize` steps done (torch's StepLR). */
+export function stepLR(
+  optimizer: Schedulable,
+  stepSize: number,
+  { gamma = 0.1 }: { gamma?: number } = {},
+): LambdaLR {
+  if (!(Number.isSafeInteger(stepSize) && stepSize >= 1))
+    throw new ArgumentError(`stepLR: stepSize is ${stepSize}; expected a positive integer`)
+  return new LambdaLR(optimizer, (step) => gamma ** Math.floor(step / stepSize))
+}
+
+/** The initial rate times `gamma` for every milestone reached (torch's MultiStepLR); a repeated one counts twice. */
+export function multiStepLR(
+  optimizer: Schedulable,
+  milestones: readonly number[],
+  { gamma = 0.1 }: { gamma?: number } = {},
+): LambdaLR {
+  const bad = milestones.find((m) => !(Number.isSafeInteger(m) && m >= 0))
+  if (bad !== undefined)
+    throw new ArgumentError(`multiStepLR: a milestone is ${bad}; expected integers of at least 0`)
+  const reached = [...milestones]
+  return new LambdaLR(optimizer, (step) => gamma ** reached.filter((m) => m <= step).length)
+}

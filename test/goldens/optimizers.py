@@ -96,10 +96,43 @@ def sgd():
     return g
 
 
+def rmsprop():
+    g = Golden("rmsprop")
+    optimizer_cases(g, torch.optim.RMSprop, {
+        "usual": {"lr": 0.01},
+        "alpha": {"lr": 0.1, "alpha": 0.8, "eps": 1e-3},
+        "weightDecay": {"lr": 0.01, "weight_decay": 0.3},
+        "momentum": {"lr": 0.01, "momentum": 0.9},
+        "centered": {"lr": 0.01, "alpha": 0.9, "eps": 1e-2, "centered": True},
+        "centered.momentum": {"lr": 0.01, "alpha": 0.9, "eps": 1e-2, "centered": True, "momentum": 0.5, "weight_decay": 0.1},
+    })  # fmt: skip
+    return g
+
+
+def ema():
+    """The average of a weight after each of some updates."""
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    g = Golden("ema")
+    for case, decay in [("usual", 0.9), ("slow", 0.999)]:
+        model = torch.nn.Linear(3, 2, bias=False)
+        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        weights, averages = g.randn(6, 2, 3), []
+        for weight in weights:
+            with torch.no_grad():
+                model.weight.copy_(weight)
+            averaged.update_parameters(model)
+            averages.append(averaged.module.weight.detach().clone())
+        g.put(case, "weights", weights)
+        g.put(case, "averages", torch.stack(averages))
+        g.options(case, decay=decay)
+    return g
+
+
 def clipping():
     g = Golden("clipping")
     gradients = {"w": g.randn(3, 2), "b": g.randn(3)}
-    for name, max_norm, norm_type in [("norm2", 1.0, 2.0), ("norm2.loose", 100.0, 2.0), ("norm1", 1.0, 1.0), ("normInf", 0.5, math.inf)]:
+    for name, max_norm, norm_type in [("norm2", 1.0, 2.0), ("norm2.loose", 100.0, 2.0), ("norm1", 1.0, 1.0), ("norm3", 0.7, 3.0), ("normInf", 0.5, math.inf)]:
         parameters = {key: torch.nn.Parameter(torch.zeros_like(value)) for key, value in gradients.items()}
         for key, value in gradients.items():
             parameters[key].grad = value.clone()
@@ -120,7 +153,7 @@ def clipping():
 
 def schedules():
     """`lr`[k] is the rate used by step k (from 0), also beyond the last planned step."""
-    from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+    from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
     g = Golden("schedules")
 
@@ -156,7 +189,48 @@ def schedules():
         )  # fmt: skip
     record("cosineAnnealing", lambda o: CosineAnnealingLR(o, T_max=6), 16, tMax=6)
     record("cosineAnnealing.etaMin", lambda o: CosineAnnealingLR(o, T_max=6, eta_min=0.02), 16, tMax=6, etaMin=0.02)
+    record("step", lambda o: StepLR(o, 4), 14, stepSize=4)
+    record("step.gamma", lambda o: StepLR(o, 3, gamma=0.5), 14, stepSize=3, gamma=0.5)
+    record("multiStep", lambda o: MultiStepLR(o, [2, 5, 5, 9], gamma=0.3), 14, milestones=[2, 5, 5, 9], gamma=0.3)
+
+    for name, cls, torch_options, options in [
+        ("oneCycle", torch.optim.SGD, {}, {}),
+        ("oneCycle.linear", torch.optim.SGD, {"anneal_strategy": "linear", "pct_start": 0.25}, {"annealStrategy": "linear", "pctStart": 0.25}),
+        ("oneCycle.threePhase", torch.optim.SGD, {"three_phase": True, "div_factor": 10.0, "final_div_factor": 100.0}, {"threePhase": True, "divFactor": 10, "finalDivFactor": 100}),
+        ("oneCycle.momentum", torch.optim.SGD, {"cycle_momentum": True}, {"cycleMomentum": True}),
+        ("oneCycle.beta1", torch.optim.Adam, {"cycle_momentum": True, "base_momentum": 0.8, "max_momentum": 0.9, "three_phase": True}, {"cycleMomentum": True, "baseMomentum": 0.8, "maxMomentum": 0.9, "threePhase": True}),
+    ]:  # fmt: skip
+        optimizer = cls([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        scheduler = OneCycleLR(optimizer, max_lr=0.5, total_steps=20, **({"cycle_momentum": False} | torch_options))
+        rates, momenta = [], []
+        for step in range(20):
+            group = optimizer.param_groups[0]
+            rates.append(group["lr"])
+            momenta.append(group["betas"][0] if "betas" in group else group["momentum"])
+            optimizer.step()
+            if step < 19:
+                scheduler.step()
+        g.put(name, "lr", torch.tensor(rates))
+        g.put(name, "momentum", torch.tensor(momenta))
+        g.options(name, maxLr=0.5, totalSteps=20, **options)
+
+    # A loss that falls, stalls, falls a little and goes up; `lr`[k] is the rate after metric k.
+    metrics = [1.0, 0.8, 0.79995, 0.8, 0.81, 0.7, 0.7, 0.69, 0.6999, 0.71, 0.72, 0.7, 0.7, 0.7, 0.69999, 0.65, 0.66, 0.67, 0.68, 0.69]
+    for name, torch_options, options in [
+        ("plateau", {"patience": 2}, {"patience": 2}),
+        ("plateau.cooldown", {"patience": 1, "cooldown": 2, "factor": 0.5, "min_lr": 0.02}, {"patience": 1, "cooldown": 2, "factor": 0.5, "minLr": 0.02}),
+        ("plateau.max", {"mode": "max", "patience": 3, "threshold": 0.05}, {"mode": "max", "patience": 3, "threshold": 0.05}),
+        ("plateau.abs", {"threshold": 0.05, "threshold_mode": "abs", "patience": 1}, {"threshold": 0.05, "thresholdMode": "abs", "patience": 1}),
+        ("plateau.maxAbs", {"mode": "max", "threshold": 0.005, "threshold_mode": "abs", "patience": 0, "eps": 0.001}, {"mode": "max", "threshold": 0.005, "thresholdMode": "abs", "patience": 0, "eps": 0.001}),
+    ]:  # fmt: skip
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        scheduler, rates = ReduceLROnPlateau(optimizer, **torch_options), []
+        for value in metrics:
+            scheduler.step(value)
+            rates.append(optimizer.param_groups[0]["lr"])
+        g.put(name, "lr", torch.tensor(rates))
+        g.options(name, lr=0.1, metrics=metrics, **options)
     return g
 
 
-ALL = [adam, adamw, sgd, clipping, schedules]
+ALL = [adam, adamw, sgd, rmsprop, ema, clipping, schedules]
