@@ -16,13 +16,14 @@ const bin = (name: string) => path.join(root, 'node_modules/.bin', name)
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 
-/** The README's first script, unchanged. */
-function firstScript(): string {
-  const found = /^```(?:ts|js|typescript|javascript)\n(.*?)^```/ms.exec(
-    fs.readFileSync(path.join(root, 'README.md'), 'utf8'),
+/** The README's scripts, unchanged; the first is the one users meet first. */
+function scripts(): string[] {
+  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8')
+  const found = [...readme.matchAll(/^```(?:ts|js|typescript|javascript)\n(.*?)^```/gms)].map(
+    ([, code]) => code,
   )
-  if (!found) throw new Error('README.md has no ts or js code block.')
-  return found[1]!
+  if (found.length === 0) throw new Error('README.md has no ts or js code block.')
+  return found
 }
 
 beforeAll(() => {
@@ -40,7 +41,11 @@ beforeAll(() => {
     '--silent',
     `./${tarball}`,
   )
-  fs.writeFileSync(path.join(folder, 'first.ts'), firstScript())
+  const [first, ...others] = scripts()
+  fs.writeFileSync(path.join(folder, 'first.ts'), first)
+  others.forEach((code, i) => {
+    fs.writeFileSync(path.join(folder, `other-${i}.ts`), code)
+  })
 }, 180_000)
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
@@ -88,14 +93,17 @@ describe('the packed package', () => {
     expect(loose).toEqual([])
   })
 
-  it("type-checks under strict: the README's first script, and every path that needs no peer", () => {
+  it("type-checks under strict: the README's scripts, and every path that needs no peer", () => {
     const { exports } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'))
     const needPeers = ['./testing']
     const paths = Object.keys(exports).filter((name) => !name.endsWith('.json') && !needPeers.includes(name))
     const lines = paths.map((name, i) => `export * as path${i} from '${path.posix.join('evenfold', name)}'`)
     fs.writeFileSync(path.join(folder, 'paths.ts'), lines.join('\n'))
     const flags = ['--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext']
-    const { stdout } = spawnSync(bin('tsc'), [...flags, 'first.ts', 'paths.ts'], {
+    const others = scripts()
+      .slice(1)
+      .map((_, i) => `other-${i}.ts`)
+    const { stdout } = spawnSync(bin('tsc'), [...flags, 'first.ts', ...others, 'paths.ts'], {
       cwd: folder,
       encoding: 'utf8',
     })
@@ -128,6 +136,15 @@ describe('the packed package', () => {
     const [chosen, error, after] = run(process.execPath, 'init.mjs').trim().split('\n')
     expect([chosen, after]).toEqual(['cpu', 'cpu'])
     expect(error).toMatch(/^true .*install.*webgpu/)
+  })
+
+  it("runs the README's other scripts", () => {
+    scripts()
+      .slice(1)
+      .forEach((_, i) => {
+        fs.copyFileSync(path.join(folder, `other-${i}.ts`), path.join(folder, `other-${i}.mjs`))
+        expect(run(process.execPath, `other-${i}.mjs`)).not.toBe('')
+      })
   })
 
   it("runs the README's first script in Node, and the same in a page bundled by Vite", async () => {
