@@ -59,6 +59,32 @@ describeDevices('layers', (where) => {
       )
     })
   }
+
+  for (const file of ['lstm', 'lstmMask']) {
+    cases(file, (golden) => {
+      const { sizes, ...rest } = options<{ sizes: [number, number] }>(golden)
+      const layer = new nn.LSTM(...sizes, { ...rest, ...where })
+      return checkGolden(
+        golden,
+        where,
+        ['input', 'h0', 'c0', 'lengths', 'mask'],
+        layer,
+        ({ input, h0, c0, lengths, mask }, m) => {
+          const [output, [hidden, cell]] = m.forward(input, h0 ? [h0, c0] : null, { lengths, mask })
+          return { output, hidden, cell }
+        },
+      )
+    })
+  }
+
+  cases('rnn', (golden) => {
+    const { sizes, ...rest } = options<nn.RNNOptions & { sizes: [number, number] }>(golden)
+    const layer = new nn.RNN(...sizes, { ...rest, ...where })
+    return checkGolden(golden, where, ['input', 'h0', 'lengths'], layer, ({ input, h0, lengths }, m) => {
+      const [output, hidden] = m.forward(input, h0 ?? null, { lengths })
+      return { output, hidden }
+    })
+  })
 })
 
 describeDevices('activations', (where) => {

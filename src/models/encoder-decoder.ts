@@ -3,9 +3,10 @@
 import { select } from '../tensor/ops/views'
 import type { Tensor } from '../tensor/tensor'
 import { Dropout } from '../nn/dropout'
-import { GRU, type SequenceMask } from '../nn/gru'
+import { GRU } from '../nn/gru'
 import { Module } from '../nn/module'
 import type { LayerOptions } from '../nn/options'
+import type { SequenceMask } from '../nn/recurrent-layer'
 import { Encoder, type EncoderOptions } from './encoder'
 import { SoftAttention } from './soft-attention'
 

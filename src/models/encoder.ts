@@ -8,9 +8,10 @@ import type { Tensor } from '../tensor/tensor'
 import { tidy } from '../tensor/scope'
 import { Dropout } from '../nn/dropout'
 import { Embedding } from '../nn/embedding'
-import { GRU, type SequenceMask } from '../nn/gru'
+import { GRU } from '../nn/gru'
 import { Module } from '../nn/module'
 import type { LayerOptions } from '../nn/options'
+import type { SequenceMask } from '../nn/recurrent-layer'
 
 /** Sizes of the study's models; each has the study's default. */
 export interface EncoderOptions extends LayerOptions {

@@ -18,11 +18,12 @@ export { ModuleList, Sequential } from './container'
 export { Dropout } from './dropout'
 export { Embedding } from './embedding'
 export * as functional from './functional'
-export { GRU, type GRUOptions, type SequenceMask } from './gru'
+export { GRU } from './gru'
 export * as init from './init'
 export { LayerNorm, type LayerNormOptions } from './layer-norm'
 export { Linear } from './linear'
 export { BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './loss'
+export { LSTM } from './lstm'
 export { type Layer, Module, type StateDict } from './module'
 export {
   type AttentionForwardOptions,
@@ -33,7 +34,9 @@ export {
 } from './multihead-attention'
 export type { LayerOptions } from './options'
 export { Buffer, Parameter } from './parameter'
+export type { RecurrentOptions, SequenceMask } from './recurrent-layer'
 export { RMSNorm, type RMSNormOptions } from './rms-norm'
+export { RNN, type RNNOptions } from './rnn'
 export {
   TransformerEncoder,
   TransformerEncoderLayer,

@@ -1,4 +1,4 @@
-"""Layers: Linear, Embedding, LayerNorm, GRU, activations."""
+"""Layers: Linear, Embedding, LayerNorm, GRU, LSTM, RNN, activations."""
 
 import torch
 from torch import nn
@@ -180,6 +180,85 @@ def gru_mask():
     return g
 
 
+# --- LSTM and RNN ----------------------------------------------------------------------------------
+
+
+def recurrent_case(g, case, kind, inputs, lengths=None, **options):
+    """`c0` and `cell` are the LSTM's second state. `lengths` as in the GRU's cases."""
+    names = {"numLayers": "num_layers", "batchFirst": "batch_first", "bidirectional": "bidirectional", "bias": "bias", "nonlinearity": "nonlinearity"}
+    layer = g.fill(kind(*options["sizes"], **{names[key]: value for key, value in options.items() if key in names}))
+
+    def run(input, h0=None, c0=None, **_):
+        first = h0 if c0 is None else (h0, c0)
+        if lengths is None:
+            output, last = layer(input, first)
+        else:
+            packed = pack_padded_sequence(input, lengths, batch_first=layer.batch_first, enforce_sorted=False)
+            output, last = layer(packed, first)
+            total = input.shape[1 if layer.batch_first else 0]
+            output, _ = pad_packed_sequence(output, batch_first=layer.batch_first, total_length=total)
+        last = {"hidden": last[0], "cell": last[1]} if kind is nn.LSTM else {"hidden": last}
+        return {"output": output} | last
+
+    if lengths is not None:
+        inputs = inputs | {"lengths": torch.tensor(lengths)}
+    g.case(case, run, inputs, layer, **options)
+
+
+def lstm():
+    g = Golden("lstm")
+    recurrent_case(g, "single", nn.LSTM, {"input": g.randn(4, 2, 3)}, sizes=[3, 2])
+    recurrent_case(g, "states", nn.LSTM, {"input": g.randn(4, 2, 3), "h0": g.randn(1, 2, 2), "c0": g.randn(1, 2, 2)}, sizes=[3, 2])
+    recurrent_case(g, "noBias", nn.LSTM, {"input": g.randn(2, 3, 3)}, sizes=[3, 2], bias=False, batchFirst=True)
+    deep = {"input": g.randn(3, 5, 3), "h0": g.randn(4, 3, 2), "c0": g.randn(4, 3, 2)}
+    recurrent_case(g, "lengths", nn.LSTM, deep, lengths=[3, 5, 1], sizes=[3, 2], numLayers=2, bidirectional=True, batchFirst=True)
+    return g
+
+
+def lstm_mask():
+    """As gruMask: both states are held where the mask is 0."""
+    g = Golden("lstmMask")
+    mask = torch.tensor([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
+    layer = g.fill(nn.LSTM(3, 2, batch_first=True, bidirectional=True))
+
+    def run(input, mask, h0, c0):
+        sides, hidden, cells = [], [], []
+        for d, suffix in enumerate(["", "_reverse"]):
+            weight = lambda name: getattr(layer, f"{name}_l0{suffix}")  # noqa: E731
+            h, c = h0[d], c0[d]
+            outputs = [None] * input.shape[1]
+            for t in range(input.shape[1]) if d == 0 else reversed(range(input.shape[1])):
+                gates = F.linear(input[:, t], weight("weight_ih"), weight("bias_ih")) + F.linear(h, weight("weight_hh"), weight("bias_hh"))
+                i, f, u, o = gates.chunk(4, 1)
+                after = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(u)
+                keep = mask[:, t, None]
+                h, c = torch.where(keep, torch.sigmoid(o) * torch.tanh(after), h), torch.where(keep, after, c)
+                outputs[t] = h
+            sides.append(torch.stack(outputs, 1))
+            hidden.append(h)
+            cells.append(c)
+        return {"output": torch.cat(sides, 2), "hidden": torch.stack(hidden), "cell": torch.stack(cells)}
+
+    # With every step kept the loop is torch's own LSTM.
+    input, h0, c0 = g.randn(3, 5, 3), g.randn(2, 3, 2), g.randn(2, 3, 2)
+    ours, (output, (hidden, cell)) = run(input, torch.ones(3, 5, dtype=torch.bool), h0, c0), layer(input, (h0, c0))
+    for name, value in {"output": output, "hidden": hidden, "cell": cell}.items():
+        torch.testing.assert_close(ours[name], value)
+    inputs = {"input": input, "mask": mask, "h0": h0, "c0": c0}
+    g.case("both", run, inputs, layer, sizes=[3, 2], bidirectional=True, batchFirst=True)
+    return g
+
+
+def rnn():
+    g = Golden("rnn")
+    recurrent_case(g, "tanh", nn.RNN, {"input": g.randn(4, 2, 3), "h0": g.randn(1, 2, 2)}, sizes=[3, 2])
+    recurrent_case(g, "relu", nn.RNN, {"input": g.randn(4, 2, 3)}, sizes=[3, 2], nonlinearity="relu")
+    recurrent_case(g, "noBias", nn.RNN, {"input": g.randn(2, 3, 3)}, sizes=[3, 2], bias=False, batchFirst=True)
+    deep = {"input": g.randn(3, 5, 3), "h0": g.randn(4, 3, 2)}
+    recurrent_case(g, "lengths", nn.RNN, deep, lengths=[3, 5, 1], sizes=[3, 2], numLayers=2, bidirectional=True, batchFirst=True, nonlinearity="relu")
+    return g
+
+
 # --- activations -----------------------------------------------------------------------------------
 
 
@@ -222,4 +301,4 @@ def softmaxes():
     return g
 
 
-ALL = [linear, embedding, layer_norm, gru, gru_det, gru_layers, gru_lengths, gru_mask, activations, softmaxes]
+ALL = [linear, embedding, layer_norm, gru, gru_det, gru_layers, gru_lengths, gru_mask, lstm, lstm_mask, rnn, activations, softmaxes]

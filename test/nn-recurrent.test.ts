@@ -1,16 +1,31 @@
-// The GRU beyond PyTorch's goldens: the fused sequence node against the same layer in ordinary ops, over all shapes,
-// masks and layouts; lengths and masks by what they mean; errors; memory.
+// Recurrent layers beyond PyTorch's goldens: the fused sequence node against the same layer in ordinary ops, over all
+// cells, shapes, masks and layouts; lengths and masks by what they mean; errors; memory.
 import * as ef from 'evenfold'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as nn from '../src/nn'
-import { type GruMask, gruReference, type GruWeights } from '../src/nn/gru-reference'
-import { gruSequence } from '../src/nn/gru-sequence'
+import {
+  GRU_CELL,
+  LSTM_CELL,
+  type RecurrentCell,
+  RNN_RELU_CELL,
+  RNN_TANH_CELL,
+} from '../src/nn/recurrent-cells'
+import {
+  type RecurrentMask,
+  recurrentReference,
+  type RecurrentResult,
+  type RecurrentWeights,
+} from '../src/nn/recurrent-reference'
+import { recurrentSequence } from '../src/nn/recurrent-sequence'
 
 const float64 = { dtype: 'float64' } as const
 const random = (shape: readonly number[]) => ef.randn(shape, { ...float64, requiresGrad: true })
 
+const cells = { gru: GRU_CELL, lstm: LSTM_CELL, rnnTanh: RNN_TANH_CELL, rnnRelu: RNN_RELU_CELL }
+
 interface Case {
+  cell: keyof typeof cells
   T: number
   B: number
   I: number
@@ -25,6 +40,7 @@ interface Case {
 const positive = (max: number) => fc.oneof(fc.constant(1), fc.integer({ min: 1, max }))
 const anyCase: fc.Arbitrary<Case> = fc
   .record({
+    cell: fc.constantFrom('gru', 'lstm', 'rnnTanh', 'rnnRelu'),
     T: positive(6),
     B: fc.oneof({ weight: 9, arbitrary: positive(5) }, { weight: 1, arbitrary: fc.constant(0) }),
     I: positive(4),
@@ -45,31 +61,44 @@ const anyCase: fc.Arbitrary<Case> = fc
   )
 
 /** x and h0 as leaves, and how the sequence sees x: as it is, through swapped axes, or with gaps in memory. */
-function leaves({ T, B, I, H, D, bias, layout }: Case) {
+function leaves({ cell, T, B, I, H, D, bias, layout }: Case) {
+  const { gates, states } = cells[cell]
   const weights = Array.from({ length: D }, () => [
-    random([3 * H, I]),
-    random([3 * H, H]),
-    ...(bias ? [random([3 * H]), random([3 * H])] : []),
+    random([gates * H, I]),
+    random([gates * H, H]),
+    ...(bias ? [random([gates * H]), random([gates * H])] : []),
   ])
   const x = random(layout === 'batchFirst' ? [B, T, I] : layout === 'cut' ? [T, B, 2 * I] : [T, B, I])
-  return [x, random([D, B, H]), ...weights.flat()]
+  return [x, ...Array.from({ length: states }, () => random([D, B, H])), ...weights.flat()]
 }
 
-function run(implementation: typeof gruSequence, { T, B, D, bias, mask, zeroOutput, layout }: Case) {
-  return (...[x, h0, ...p]: ef.Tensor[]): ef.Tensor[] => {
+type Implementation = (
+  cell: RecurrentCell,
+  x: ef.Tensor,
+  first: readonly ef.Tensor[],
+  weights: readonly RecurrentWeights[],
+  mask: RecurrentMask | null,
+) => RecurrentResult
+
+const composed: Implementation = ({ step }, ...rest) => recurrentReference(step, ...rest)
+
+function run(implementation: Implementation, sizes: Case) {
+  const { cell, T, B, D, bias, mask, zeroOutput, layout } = sizes
+  return (...[x, ...p]: ef.Tensor[]): ef.Tensor[] => {
     const steps =
       layout === 'batchFirst' ? x.transpose(0, 1) : layout === 'cut' ? x.slice(null, null, [0, null, 2]) : x
+    const first = p.splice(0, cells[cell].states)
     const per = bias ? 4 : 2
-    const weights = Array.from({ length: D }, (_, d): GruWeights => {
+    const weights = Array.from({ length: D }, (_, d): RecurrentWeights => {
       const [weightIh, weightHh, biasIh = null, biasHh = null] = p.slice(d * per, (d + 1) * per)
       return { weightIh, weightHh, biasIh, biasHh }
     })
-    const keep: GruMask | null = mask && {
+    const keep: RecurrentMask | null = mask && {
       keep: ef.tensor(mask.flat(), { shape: [T, B], dtype: 'bool' }),
       zeroOutput,
     }
-    const { output, hidden } = implementation(steps, h0, weights, keep)
-    return [output, hidden]
+    const { output, last } = implementation(cells[cell], steps, first, weights, keep)
+    return [output, ...last]
   }
 }
 
@@ -81,7 +110,7 @@ function gradientsOf(outputs: readonly ef.Tensor[], inputs: readonly ef.Tensor[]
   const weighted = outputs.map((y) =>
     y.mul(ef.arange(y.size, float64).mul(0.37).sin().reshape(y.shape)).sum(),
   )
-  return values(ef.autograd.gradients([weighted[0].add(weighted[1])], inputs))
+  return values(ef.autograd.gradients([weighted.reduce((a, b) => a.add(b))], inputs))
 }
 
 async function outputsAndGradients(
@@ -106,16 +135,17 @@ describe('the sequence as one node', () => {
     await fc.assert(
       fc.asyncProperty(anyCase, async (sizes) => {
         const inputs = leaves(sizes)
-        const fused = await outputsAndGradients(run(gruSequence, sizes), inputs)
-        expectClose(fused, await outputsAndGradients(run(gruReference, sizes), inputs))
+        const fused = await outputsAndGradients(run(recurrentSequence, sizes), inputs)
+        expectClose(fused, await outputsAndGradients(run(composed, sizes), inputs))
         ef.releaseSpent()
       }),
-      { numRuns: 120 },
+      { numRuns: 250 },
     )
   })
 
   it('gives an input its gradient also where the others want none', async () => {
     const sizes: Case = {
+      cell: 'lstm',
       T: 3,
       B: 2,
       I: 2,
@@ -127,35 +157,65 @@ describe('the sequence as one node', () => {
       layout: 'plain',
     }
     const inputs = leaves(sizes)
-    const all = await gradientsOf(run(gruSequence, sizes)(...inputs), inputs)
+    const all = await gradientsOf(run(recurrentSequence, sizes)(...inputs), inputs)
     for (const [i, one] of inputs.entries()) {
       for (const t of inputs) t.requiresGrad = t === one
-      expectClose(await gradientsOf(run(gruSequence, sizes)(...inputs), [one]), [all[i]])
+      expectClose(await gradientsOf(run(recurrentSequence, sizes)(...inputs), [one]), [all[i]])
     }
   })
 
   it('has the right first derivatives', async () => {
-    for (const D of [1, 2]) {
-      for (const bias of [true, false]) {
+    for (const cell of ['gru', 'lstm', 'rnnTanh'] as const) {
+      for (const [D, bias] of [
+        [1, true],
+        [1, false],
+        [2, true],
+        [2, false],
+      ] as const) {
         const mask = [
           [true, true],
           [true, false],
           [false, true],
         ]
-        const sizes: Case = { T: 3, B: 2, I: 2, H: 2, D, bias, mask, zeroOutput: bias, layout: 'batchFirst' }
-        await ef.autograd.gradcheck(run(gruSequence, sizes), leaves(sizes))
+        const sizes: Case = {
+          cell,
+          T: 3,
+          B: 2,
+          I: 2,
+          H: 2,
+          D,
+          bias,
+          mask,
+          zeroOutput: bias,
+          layout: 'batchFirst',
+        }
+        await ef.autograd.gradcheck(run(recurrentSequence, sizes), leaves(sizes))
       }
     }
   })
 
   it('has the right second derivatives', async () => {
     const mask = [[true], [false], [true]]
-    const sizes: Case = { T: 3, B: 1, I: 1, H: 2, D: 2, bias: true, mask, zeroOutput: true, layout: 'plain' }
-    await ef.autograd.gradgradcheck(run(gruSequence, sizes), leaves(sizes))
+    for (const cell of ['gru', 'lstm', 'rnnTanh'] as const) {
+      const sizes: Case = {
+        cell,
+        T: 3,
+        B: 1,
+        I: 1,
+        H: 2,
+        D: 2,
+        bias: true,
+        mask,
+        zeroOutput: true,
+        layout: 'plain',
+      }
+      await ef.autograd.gradgradcheck(run(recurrentSequence, sizes), leaves(sizes))
+    }
   })
 
   it('computes the same with and without a gradient to come', async () => {
     const sizes: Case = {
+      cell: 'lstm',
       T: 4,
       B: 3,
       I: 2,
@@ -167,8 +227,8 @@ describe('the sequence as one node', () => {
       layout: 'plain',
     }
     const inputs = leaves(sizes)
-    const recorded = run(gruSequence, sizes)(...inputs)
-    const free = ef.noGrad(() => run(gruSequence, sizes)(...inputs))
+    const recorded = run(recurrentSequence, sizes)(...inputs)
+    const free = ef.noGrad(() => run(recurrentSequence, sizes)(...inputs))
     for (const i of [0, 1]) expect(await free[i].data()).toEqual(await recorded[i].data())
     expect(free[0].requiresGrad).toBe(false)
   })
@@ -428,5 +488,64 @@ describe('GRU', () => {
     expect(() => net.forward(good, ef.zeros([1, 3, 2], float64))).toThrow(ef.DTypeError)
     expect(() => new nn.GRU(4, 0)).toThrow('GRU: hiddenSize is 0; expected a positive integer')
     expect(() => new nn.GRU(4, 2, { dropout: 1 })).toThrow(ef.ArgumentError)
+  })
+})
+
+describe('LSTM and RNN', () => {
+  it('start uniform on ±1/sqrt(hiddenSize), with the gates torch has', () => {
+    const shapes = (layer: nn.Module) => layer.namedParameters().map(([name, p]) => [name, ...p.shape])
+    expect(shapes(new nn.LSTM(3, 2))).toEqual([
+      ['weight_ih_l0', 8, 3],
+      ['weight_hh_l0', 8, 2],
+      ['bias_ih_l0', 8],
+      ['bias_hh_l0', 8],
+    ])
+    expect(shapes(new nn.RNN(3, 2, { bias: false, bidirectional: true }))).toEqual([
+      ['weight_ih_l0', 2, 3],
+      ['weight_hh_l0', 2, 2],
+      ['weight_ih_l0_reverse', 2, 3],
+      ['weight_hh_l0_reverse', 2, 2],
+    ])
+  })
+
+  it('make a padded row what it is alone', async () => {
+    const lstm = new nn.LSTM(3, 2, { numLayers: 2, bidirectional: true, batchFirst: true, ...float64 })
+    const x = random([2, 4, 3])
+    const [output, [hidden, cell]] = lstm.forward(x, null, { lengths: [4, 2] })
+    const [alone, [last, ends]] = lstm.forward(x.slice([1, 2], [0, 2]))
+    expectClose(
+      await values([output.slice([1, 2], [0, 2]), hidden.slice(null, [1, 2]), cell.slice(null, [1, 2])]),
+      await values([alone, last, ends]),
+    )
+    expect(await output.slice(1, [2, null]).eq(0).all().item()).toBe(1)
+  })
+
+  it('leave nothing behind after twenty sequences', () => {
+    const lstm = ef.tidy(() => new nn.LSTM(4, 2, { numLayers: 2, bidirectional: true, dropout: 0.1 }))
+    const input = ef.ones([5, 3, 4])
+    const once = () => {
+      const [output, [hidden, cell]] = lstm.forward(input, null, { lengths: [5, 2, 0] })
+      const loss = ef.tidy(() => output.sum().add(hidden.sum()).add(cell.sum()))
+      loss.backward()
+      for (const t of [output, hidden, cell, loss]) t.dispose()
+      lstm.zeroGrad()
+      ef.releaseSpent()
+    }
+    once()
+    const before = ef.memory().cpu.tensors
+    for (let i = 0; i < 20; i++) once()
+    expect(ef.memory().cpu.tensors).toBe(before)
+  })
+
+  it('name the state or option that does not fit', () => {
+    const x = ef.zeros([5, 3, 4])
+    const lstm = new nn.LSTM(4, 2)
+    expect(() => lstm.forward(x, [ef.zeros([1, 3, 2]), ef.zeros([1, 2, 2])])).toThrow(
+      new ef.ShapeError('LSTM: c0 has shape [1, 2, 2] (in LSTM); expected [1, 3, 2]'),
+    )
+    expect(() => lstm.forward(x, [ef.zeros([1, 3, 2]), ef.zeros([1, 3, 2], float64)])).toThrow(
+      /c0 is float64/,
+    )
+    expect(() => new nn.RNN(4, 2, { nonlinearity: 'gelu' as 'tanh' })).toThrow(ef.ArgumentError)
   })
 })
