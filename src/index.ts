@@ -30,6 +30,7 @@ export {
 } from './tensor/create'
 export type { Nested } from './tensor/format'
 export { cast } from './tensor/ops/cast'
+export { einsum } from './tensor/ops/einsum'
 export {
   abs,
   add,
@@ -120,6 +121,7 @@ export {
   transpose,
   unsqueeze,
 } from './tensor/ops/views'
+export { pad, type PadOptions, repeat, unfold } from './tensor/ops/windows'
 export {
   bernoulli,
   getRandomState,

@@ -1,10 +1,14 @@
 // Functions in, derivative functions out.
 
-import { ArgumentError } from '../errors'
-import { zerosLike } from '../tensor/create'
+import { ArgumentError, ShapeError } from '../errors'
+import { eye, zeros, zerosLike } from '../tensor/create'
 import { recordedWindow } from '../tensor/ops/apply'
-import { detach } from '../tensor/ops/views'
+import { add, mul } from '../tensor/ops/elementwise'
+import { stack } from '../tensor/ops/join'
+import { sum } from '../tensor/ops/reduce'
+import { detach, reshape, select } from '../tensor/ops/views'
 import { enableGrad, gradEnabled, tidy } from '../tensor/scope'
+import { checkShape, formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { gradients } from './backward'
 
@@ -90,5 +94,54 @@ export function vjp(
   return {
     value: start.nested ? value : detach(value),
     back: (v) => tidy(() => pullBack(value, start, v, true)),
+  }
+}
+
+/**
+ * All derivatives of a function of tensors: for each argument a tensor of shape `[...value, ...argument]`, by one backward
+ * pass per element of the value. Differentiable in turn as `grad` is.
+ */
+export function jacobian(fn: (...inputs: Tensor[]) => Tensor): (...inputs: Tensor[]) => Tensor[] {
+  return (...inputs) =>
+    tidy(() => {
+      const start = entries(inputs)
+      const value = enableGrad(() => fn(...start.xs))
+      const shapes = inputs.map((x) => [...value.shape, ...x.shape])
+      for (const shape of shapes) checkShape('jacobian', shape)
+      const { size, dtype, device } = value
+      if (size === 0) return shapes.map((shape) => zeros(shape, { dtype, device }))
+      const units = reshape(eye(size, size, { dtype, device }), [size, ...value.shape])
+      const rows = Array.from({ length: size }, (_, i) =>
+        pullBack(value, start, select(units, 0, i), i < size - 1),
+      )
+      return shapes.map((shape, k) => reshape(stack(rows.map((row) => row[k])), shape))
+    })
+}
+
+/**
+ * The product of the second derivatives of a function that returns one scalar tensor with `vectors` (one per argument, of its
+ * shape), without ever forming them (Pearlmutter 1994): `hvp(f)([x], [v])` is `[H v]`.
+ */
+export function hvp(
+  fn: (...inputs: Tensor[]) => Tensor,
+): (inputs: readonly Tensor[], vectors: readonly Tensor[]) => Tensor[] {
+  return (inputs, vectors) => {
+    if (vectors.length !== inputs.length) {
+      throw new ArgumentError(
+        `hvp: ${inputs.length} inputs and ${vectors.length} vectors; expected one for each`,
+      )
+    }
+    vectors.forEach((v, i) => {
+      if (!sameShape(v.shape, inputs[i].shape)) {
+        throw new ShapeError(
+          `hvp: vectors[${i}] has shape ${formatShape(v.shape)}, its input ${formatShape(inputs[i].shape)}; they must be equal`,
+        )
+      }
+    })
+    return grad((...xs) =>
+      grad(fn)(...xs)
+        .map((g, i) => sum(mul(g, vectors[i])))
+        .reduce((a, b) => add(a, b)),
+    )(...inputs)
   }
 }

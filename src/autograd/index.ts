@@ -2,7 +2,8 @@
 
 export { detectAnomaly } from './anomaly'
 export { type BackwardOptions, gradients } from './backward'
+export { checkpoint } from './checkpoint'
 export { customOp, type CustomOp } from './custom'
-export { grad, valueAndGrad, vjp } from './functional'
+export { grad, hvp, jacobian, valueAndGrad, vjp } from './functional'
 export { gradcheck, type GradcheckOptions, gradgradcheck } from './gradcheck'
 export { releaseSpent } from './tape'

@@ -10,13 +10,15 @@ import { gradients } from './backward'
 
 /**
  * Recorded gradients of `reference(...inputs)` for the output gradients given (null: none). `inputs` are the values
- * the op saved; entries whose `needs` is false get null.
+ * the op saved; entries whose `needs` is false get null. `captured` are leaves that the reference uses by itself; their
+ * gradients (and `needs`) follow those of the inputs.
  */
 export function differentiateReference(
   reference: (...inputs: Tensor[]) => readonly Tensor[],
   inputs: readonly Tensor[],
   outputGrads: readonly (Tensor | null)[],
   needs: readonly boolean[],
+  captured: readonly Tensor[] = [],
 ): (Tensor | null)[] {
   // Through an identity each, so that the walk ends at this op's inputs.
   const entries = inputs.map((x, i) =>
@@ -24,11 +26,12 @@ export function differentiateReference(
   )
   const outputs = reference(...entries)
   const used = outputs.flatMap((y, k) => (outputGrads[k] && y.requiresGrad ? [k] : []))
-  const wanted = entries.flatMap((_, i) => (needs[i] ? [i] : []))
+  const all = [...entries, ...captured]
+  const wanted = all.flatMap((_, i) => (needs[i] ? [i] : []))
   const found = gradients(
     used.map((k) => outputs[k]),
-    wanted.map((i) => entries[i]),
+    wanted.map((i) => all[i]),
     { gradOutputs: used.map((k) => outputGrads[k] as Tensor), createGraph: true },
   )
-  return inputs.map((_, i) => found[wanted.indexOf(i)] ?? null)
+  return all.map((_, i) => found[wanted.indexOf(i)] ?? null)
 }

@@ -198,6 +198,11 @@ export function releaseSpent(): void {
   for (const t of list) if (!t.isKept) t.dispose(t.spent?.why)
 }
 
+/** How many nodes were made; the next one gets this number. */
+export function nodesSoFar(): number {
+  return sequence
+}
+
 /** Counts backward passes, for messages. */
 export function nextBackwardPass(): number {
   return ++backwardPasses

@@ -9,6 +9,7 @@ import { matmul } from './ops/matmul'
 import * as reductions from './ops/reduce'
 import * as soft from './ops/softmax'
 import * as views from './ops/views'
+import * as windows from './ops/windows'
 import { copyInto, fill } from './mutate'
 import { Tensor } from './tensor'
 
@@ -90,6 +91,9 @@ const METHODS = {
   detach: views.detach,
   contiguous: views.contiguous,
   clone: views.copy,
+  pad: windows.pad,
+  repeat: windows.repeat,
+  unfold: windows.unfold,
   gather: indexing.gather,
   scatterAdd: indexing.scatterAdd,
   indexSelect: indexing.indexSelect,

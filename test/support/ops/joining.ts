@@ -194,4 +194,71 @@ export const INDEXING: Row[] = [
           },
         ),
   },
+  ...[
+    'ij,jk->ik',
+    'ij,jk',
+    'bij,bkj->bik',
+    'ii->i',
+    'ii',
+    'iji,j->i',
+    'ij->ji',
+    'ijk->j',
+    'ij,ij->ij',
+    'i,j->ij',
+    'bi,bi->b',
+    'ij,jk,kl->li',
+    'ab,cb,a->c',
+    ',i->i',
+    'Bi,jB->jB',
+  ].map(
+    (equation): Row => ({
+      op: 'einsum',
+      title: `einsum ${equation}`,
+      int32: 'throws',
+      bool: 'throws',
+      cases: () =>
+        fc
+          .record({
+            sizes: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 5, maxLength: 5 }),
+            seed: seeds,
+          })
+          .map(({ sizes, seed }) => {
+            const [left, right] = equation.split('->')
+            const letters = [...new Set(left.replaceAll(',', ''))].sort()
+            const parts = left.split(',').map((part) => [...part])
+            const all = parts.flat()
+            const out =
+              right === undefined
+                ? letters.filter((n) => all.filter((m) => m === n).length === 1)
+                : [...right]
+            const summed = letters.filter((n) => !out.includes(n))
+            const size = (n: string): number => sizes[letters.indexOf(n)]
+            return {
+              inputs: parts.map((part, k) => values(part.map(size), seed + k)),
+              run: (...x) => ef.einsum(equation, ...x),
+              expected: (...x) =>
+                nd(out.map(size), (i) => {
+                  const within = indices(summed.map(size))
+                  const value = (n: string, j: number[]): number =>
+                    out.includes(n) ? i[out.indexOf(n)] : j[summed.indexOf(n)]
+                  return within.reduce(
+                    (total, j) =>
+                      total +
+                      x.reduce(
+                        (p, t, k) =>
+                          p *
+                          at(
+                            t,
+                            parts[k].map((n) => value(n, j)),
+                          ),
+                        1,
+                      ),
+                    0,
+                  )
+                }),
+              note: `sizes ${letters.map((n) => `${n}=${size(n)}`).join(' ')}`,
+            }
+          }),
+    }),
+  ),
 ]

@@ -199,5 +199,54 @@ export const VIEWS: Row[] = [
       )
     },
   ),
+  moving(
+    'pad',
+    (x) => ef.pad(x, [1, 2, 0, 1], { value: 1 }),
+    rank3,
+    (x) =>
+      nd([x.shape[0], x.shape[1] + 1, x.shape[2] + 3], ([a, b, c]) =>
+        b < x.shape[1] && c >= 1 && c <= x.shape[2] ? at(x, [a, b, c - 1]) : 1,
+      ),
+  ),
+  moving(
+    'pad',
+    (x) => ef.pad(x, [2, -1, -1, 1]),
+    filled3,
+    (x) =>
+      nd([x.shape[0], x.shape[1], x.shape[2] + 1], ([a, b, c]) =>
+        b < x.shape[1] - 1 && c >= 2 ? at(x, [a, b + 1, c - 2]) : 0,
+      ),
+    'pad that cuts',
+  ),
+  moving(
+    'repeat',
+    (x) => ef.repeat(x, [2, 1, 3, 2]),
+    (l) => shapes({ ...l, minRank: 3, maxRank: 3, maxElements: 12 }),
+    (x) =>
+      nd([2, x.shape[0], 3 * x.shape[1], 2 * x.shape[2]], ([, a, b, c]) =>
+        at(x, [a, b % x.shape[1], c % x.shape[2]]),
+      ),
+  ),
+  ...(
+    [
+      [0, 1, 1],
+      [1, 1, 2],
+      [-1, 2, 1],
+      [-1, 3, 2],
+    ] as const
+  ).map(([dim, size, step]) =>
+    moving(
+      'unfold',
+      (x) => ef.unfold(x, dim, Math.min(size, x.shape.at(dim)!), step),
+      filled3,
+      (x) => {
+        const d = dim < 0 ? dim + 3 : dim
+        const n = Math.min(size, x.shape[d])
+        const windows = Math.floor((x.shape[d] - n) / step) + 1
+        return nd([...x.shape.with(d, windows), n], (i) => at(x, i.slice(0, 3).with(d, i[d] * step + i[3])))
+      },
+      `unfold of ${size} every ${step} along ${dim}`,
+    ),
+  ),
   { ...moving('detach', (x) => ef.detach(x), whole, same), differentiable: false },
 ]
