@@ -13,6 +13,7 @@ const SQUARE = new Program([input(0).mul(input(0))], 1)
 const ROOT = new Program([input(0).sqrt()], 1)
 const POWER = new Program([input(0).abs().pow(scalar(0))], 1, 1)
 const SCALE = new Program([input(0).mul(scalar(0).div(input(1).add(1e-6)).min(constant(1)))], 2, 1)
+const TIMES = new Program([input(0).mul(scalar(0))], 1, 1)
 const LIMIT = new Program(
   [
     input(0)
@@ -73,6 +74,14 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, normType
     }
     return norm
   })
+}
+
+/** Multiplies every gradient by a number, in place. */
+export function scaleGradients(params: Iterable<Tensor>, factor: number): void {
+  for (const g of gradientsOf(params)) {
+    if (g.size > 0) g.backend.elementwise(TIMES, [g.view()], [factor], [g.view()])
+    g.storage.version++
+  }
 }
 
 /** Limits every gradient element to [-limit, limit] (torch.nn.utils.clip_grad_value_). */

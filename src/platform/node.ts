@@ -192,10 +192,10 @@ export const platform: Platform = {
   readFile,
   readChunks,
   writeFileAtomic,
-  appendFile: (path, text) =>
+  appendFile: (path, content) =>
     explained('write', path, async () => {
       await mkdir(dirname(path), { recursive: true })
-      await appendFile(path, text)
+      await appendFile(path, content)
     }),
   makeFolder: (path) => explained('make', path, async () => void (await mkdir(path, { recursive: true }))),
   listFolder: (path) => explained('read', path, async () => (await readdir(path)).sort()),

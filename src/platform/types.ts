@@ -29,8 +29,8 @@ export interface Platform {
    * old content is still there.
    */
   writeFileAtomic(path: string, parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>
-  /** Appends text to a file, made if missing together with its folder. */
-  appendFile(path: string, text: string): Promise<void>
+  /** Appends text or bytes to a file, made if missing together with its folder. */
+  appendFile(path: string, content: string | Uint8Array): Promise<void>
   /** Makes a folder and its parents. */
   makeFolder(path: string): Promise<void>
   /** Names in a folder, sorted. */

@@ -2,15 +2,22 @@
 
 import '../tensor/methods'
 
+export { type Classification, ClassificationMetrics, RocAuc } from './counts'
 export { type Evaluation, evaluateClassifier, wilson } from './metrics'
 export type {
   BatchOf,
   CheckpointOptions,
+  EvaluationEvent,
+  MetricScheduler,
   MonitorOptions,
   Progress,
   Scheduler,
+  StepEvent,
+  TrainCallback,
   TrainLoader,
   TrainOptions,
   TrainResult,
 } from './options'
+export { type ClassScores, classScores, rocAuc } from './scores'
+export { TensorBoard } from './tensorboard'
 export { train } from './train'

@@ -9,6 +9,7 @@ import type { Module } from '../nn/module'
 import { noGrad } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
+import { type ClassScores, classScores } from './scores'
 
 /**
  * Wilson's score interval for a share of k in n: the values p for which |k/n - p| <= z sqrt(p (1 - p) / n), that is
@@ -31,7 +32,7 @@ export function wilson(k: number, n: number, z = 1.96): [low: number, high: numb
 }
 
 /** What {@link evaluateClassifier} finds. */
-export interface Evaluation {
+export interface Evaluation extends ClassScores {
   /** Share of right answers. */
   accuracy: number
   /** 95 % Wilson interval of the accuracy. */
@@ -138,6 +139,7 @@ class Tally {
       count,
       loss: this.#loss / count,
       confusion,
+      ...classScores(confusion),
     }
   }
 }

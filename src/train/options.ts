@@ -25,6 +25,43 @@ export interface Scheduler extends CheckpointPart {
   step(): void
 }
 
+/** Called with the monitored metric after each evaluation; `ReduceLROnPlateau` is one. */
+export interface MetricScheduler extends CheckpointPart {
+  step(value: number): void
+}
+
+/** A step as the log has it. */
+export interface StepEvent {
+  /** From 1. */
+  step: number
+  /** From 0. */
+  epoch: number
+  loss: number
+  /** The rate of the first group in this step. */
+  lr: number
+  /** Null without `clipNorm`. */
+  gradNorm: number | null
+  examples: number
+}
+
+export interface EvaluationEvent {
+  step: number
+  metrics: Readonly<Record<string, number>>
+  /** Time of training and evaluation until now, that before a resumed checkpoint included. */
+  seconds: number
+  /** Whether the monitored metric is the best so far; false without `monitor`. */
+  isBest: boolean
+}
+
+/** What training tells; a promise is awaited, an error ends training. To end it otherwise, use `signal`. */
+export interface TrainCallback {
+  /** Once for every step, in order, but some steps late: no step waits for its numbers to be read. */
+  onStep?(event: StepEvent): void | Promise<void>
+  onEvaluate?(event: EvaluationEvent): void | Promise<void>
+  /** Once, after the last save; not after an error. */
+  onEnd?(result: TrainResult): void | Promise<void>
+}
+
 export interface CheckpointOptions {
   /** The file with everything a resumed run needs; replaced as a whole each time. */
   path: string
@@ -50,12 +87,20 @@ export interface TrainOptions<L extends TrainLoader = DataLoader> {
   model: Module
   optimizer: Optimizer<{ lr: number }>
   scheduler?: Scheduler
+  /** Instead of `scheduler`: steps with the value of `monitor.metric` after each evaluation. */
+  metricScheduler?: MetricScheduler
   loader: L
   /**
    * The loss of a batch, one element; synchronous. What else it makes is released after the step unless
    * `ef.keep`-ed.
    */
   loss: (batch: BatchOf<L>) => Tensor
+  /**
+   * Batches a step; default 1. The gradient is that of one big batch for losses that are means over examples: the losses of
+   * a `DataLoader`'s batches are weighted by their sizes, those of other loaders are equal. A step ends with its epoch,
+   * so the last one may have fewer batches.
+   */
+  accumulate?: number
   /** Stop after this many passes over the loader; give this or `maxSteps`, or both: the first reached counts. */
   epochs?: number
   /** Stop after this many steps, those before a resumed checkpoint included. */
@@ -75,6 +120,7 @@ export interface TrainOptions<L extends TrainLoader = DataLoader> {
   log?: string
   /** True: go on from `checkpoint.path` if that file exists. A path: go on from that file. Default false. */
   resume?: boolean | string
+  callbacks?: readonly TrainCallback[]
   onProgress?: (progress: Progress) => void
   /** Ends training after the current step, as Ctrl-C does. */
   signal?: AbortSignal

@@ -9,12 +9,12 @@ import { batches } from '../data/batches'
 import { DataLoader } from '../data/loader'
 import { ArgumentError, FormatError, ShapeError } from '../errors'
 import { loadCheckpoint, saveCheckpoint } from '../io/checkpoint'
-import { clipGradNorm } from '../optim/clip'
+import { clipGradNorm, scaleGradients } from '../optim/clip'
 import { eachTensor, tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import { breathe, Tensor } from '../tensor/tensor'
 import { inEvalMode } from './metrics'
-import type { BatchOf, Progress, TrainLoader, TrainOptions, TrainResult } from './options'
+import type { BatchOf, Progress, TrainCallback, TrainLoader, TrainOptions, TrainResult } from './options'
 import { type ReadStep, Watch } from './watch'
 
 /** Losses are read after so many steps, or so many milliseconds, whichever comes first. */
@@ -30,6 +30,8 @@ interface LoopState {
   worse: number
   metrics: Record<string, number> | null
   seconds: number
+  /** State of the metric scheduler. */
+  metricScheduler?: object
 }
 
 /**
@@ -48,6 +50,8 @@ export function train<L extends TrainLoader>(options: TrainOptions<L>): Promise<
 class Run<L extends TrainLoader> {
   readonly #options: TrainOptions<L>
   readonly #total: number
+  /** Steps an epoch. */
+  readonly #perEpoch: number
   readonly #evaluateEvery: number
   readonly #saveEvery: number
   #step = 0
@@ -64,9 +68,12 @@ class Run<L extends TrainLoader> {
   #lossSum = 0
   #lossWeight = 0
 
+  /** Batches whose gradients the next step will use. */
+  #gathered: { loss: Tensor; weight: number; examples: number }[] = []
+
   constructor(options: TrainOptions<L>) {
-    const { loader, epochs, maxSteps, evaluateEvery, checkpoint, monitor, resume } = options
-    const counts = { epochs, maxSteps, evaluateEvery, 'checkpoint.every': checkpoint?.every }
+    const { loader, epochs, maxSteps, evaluateEvery, checkpoint, monitor, resume, accumulate } = options
+    const counts = { accumulate, epochs, maxSteps, evaluateEvery, 'checkpoint.every': checkpoint?.every }
     for (const [name, count] of Object.entries({ ...counts, 'monitor.patience': monitor?.patience })) {
       if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
         throw new ArgumentError(`train: ${name} is ${count}; expected a positive integer`)
@@ -82,11 +89,18 @@ class Run<L extends TrainLoader> {
     if (resume === true && !checkpoint) {
       throw new ArgumentError('train: resume: true needs checkpoint.path, or give resume a path')
     }
+    if (options.metricScheduler && !monitor)
+      throw new ArgumentError('train: metricScheduler needs monitor, which names the metric')
+    if (options.metricScheduler && options.scheduler)
+      throw new ArgumentError(
+        'train: scheduler and metricScheduler would both set the rate; give one of them',
+      )
     this.#options = options
-    const perEpoch = epochs === undefined ? Number.POSITIVE_INFINITY : epochs * loader.length
-    this.#total = Math.min(perEpoch, maxSteps ?? Number.POSITIVE_INFINITY)
-    this.#evaluateEvery = evaluateEvery ?? loader.length
-    this.#saveEvery = checkpoint?.every ?? loader.length
+    this.#perEpoch = Math.ceil(loader.length / (accumulate ?? 1))
+    const bound = epochs === undefined ? Number.POSITIVE_INFINITY : epochs * this.#perEpoch
+    this.#total = Math.min(bound, maxSteps ?? Number.POSITIVE_INFINITY)
+    this.#evaluateEvery = evaluateEvery ?? this.#perEpoch
+    this.#saveEvery = checkpoint?.every ?? this.#perEpoch
   }
 
   async run(): Promise<TrainResult> {
@@ -108,7 +122,9 @@ class Run<L extends TrainLoader> {
       const interrupted = this.#stopRequested && this.#step < this.#total && !this.#outOfPatience()
       if (!interrupted) await this.#evaluate(watch)
       await this.#save(watch)
-      return this.#result(interrupted)
+      const result = this.#result(interrupted)
+      for (const callback of this.#callbacks) await callback.onEnd?.(result)
+      return result
     } finally {
       withdraw()
       signal?.removeEventListener('abort', stop)
@@ -132,17 +148,25 @@ class Run<L extends TrainLoader> {
       loader instanceof DataLoader ? batches(loader, device ? { device } : {}) : loader
     let lastRead = performance.now()
     for await (const batch of source) {
-      this.#trainStep(batch as BatchOf<L>, watch)
+      this.#gather(batch as BatchOf<L>)
+      if (this.#gathered.length < (this.#options.accumulate ?? 1)) {
+        await breathe()
+        continue
+      }
+      this.#update(watch)
       const now = performance.now()
       if (watch.open >= READ_STEPS || now - lastRead >= READ_MS) {
         await this.#report(await watch.turn())
         lastRead = now
       }
-      if (this.#step % this.#evaluateEvery === 0) await this.#evaluate(watch)
-      if (this.#step % this.#saveEvery === 0) await this.#save(watch)
+      await this.#afterStep(watch)
       // A loader of the user's may never let the event loop turn; Ctrl-C and timers need that.
       await breathe()
       if (this.#ends()) break
+    }
+    if (this.#gathered.length > 0) {
+      this.#update(watch)
+      await this.#afterStep(watch)
     }
     if (this.#step === before && !this.#sawEmptyEpoch) this.#sawEmptyEpoch = true
     else if (this.#step === before) throw new ArgumentError('train: the loader yields no batches')
@@ -152,14 +176,20 @@ class Run<L extends TrainLoader> {
   /** One is normal: a stored position can be that after the last batch. */
   #sawEmptyEpoch = false
 
-  #trainStep(batch: BatchOf<L>, watch: Watch): void {
-    const { optimizer, scheduler, clipNorm } = this.#options
+  async #afterStep(watch: Watch): Promise<void> {
+    if (this.#step % this.#evaluateEvery === 0) await this.#evaluate(watch)
+    if (this.#step % this.#saveEvery === 0) await this.#save(watch)
+  }
+
+  /** Adds the gradients of a batch to those of the step. */
+  #gather(batch: BatchOf<L>): void {
+    const { optimizer, accumulate = 1, loader } = this.#options
     let examples: number | undefined
     eachTensor(batch, (t) => {
       examples ??= t.shape[0]
     })
-    const lr = optimizer.groups[0].lr
-    const read = tidy(() => {
+    const weight = loader instanceof DataLoader ? (examples ?? 1) : 1
+    const loss = tidy(() => {
       const loss: unknown = this.#options.loss(batch)
       if (!(loss instanceof Tensor)) {
         const got = loss instanceof Promise ? 'a promise' : String(loss)
@@ -170,15 +200,37 @@ class Run<L extends TrainLoader> {
           `train: the loss has shape ${formatShape(loss.shape)}; expected one element, e.g. with mean()`,
         )
       }
-      optimizer.zeroGrad()
-      loss.backward()
+      if (this.#gathered.length === 0) optimizer.zeroGrad()
+      if (accumulate === 1) loss.backward()
+      else loss.mul(weight).backward()
+      return loss.detach()
+    })
+    this.#gathered.push({ loss, weight, examples: examples ?? 1 })
+  }
+
+  /** One step of the optimizer with what was gathered. */
+  #update(watch: Watch): void {
+    const { optimizer, scheduler, clipNorm, accumulate = 1 } = this.#options
+    const gathered = this.#gathered
+    this.#gathered = []
+    const lr = optimizer.groups[0].lr
+    const read = tidy(() => {
       const params = optimizer.groups.flatMap((group) => group.params)
+      let [{ loss }] = gathered
+      if (accumulate > 1) {
+        const total = gathered.reduce((sum, { weight }) => sum + weight, 0)
+        scaleGradients(params, 1 / total)
+        const parts = gathered.map(({ loss, weight }) => loss.reshape([]).mul(weight / total))
+        loss = parts.reduce((sum, part) => sum.add(part))
+        for (const { loss } of gathered) loss.dispose()
+      }
       const gradNorm = clipNorm === undefined ? null : clipGradNorm(params, clipNorm)
       optimizer.step()
       scheduler?.step()
-      return { loss: loss.detach(), gradNorm }
+      return { loss, gradNorm }
     })
-    watch.add({ step: ++this.#step, lr, examples: examples ?? 1, ...read })
+    const examples = gathered.reduce((sum, batch) => sum + batch.examples, 0)
+    watch.add({ step: ++this.#step, lr, examples, ...read })
   }
 
   /** Takes in steps whose losses have arrived: running mean, log, progress. */
@@ -189,18 +241,17 @@ class Run<L extends TrainLoader> {
       this.#lossWeight = MEMORY * this.#lossWeight + (1 - MEMORY)
       this.#examples += examples
     }
+    const events = steps.map(({ step, loss, lr, gradNorm, examples }) => {
+      return { step, epoch: this.#epochOf(step), loss, lr, gradNorm, examples }
+    })
     await this.#log(
-      steps.map(({ step, loss, lr, gradNorm, examples }) => {
-        return {
-          step,
-          epoch: this.#epochOf(step),
-          loss,
-          lr,
-          ...(gradNorm !== null && { gradNorm }),
-          examples,
-        }
+      events.map(({ gradNorm, examples, ...line }) => {
+        return { ...line, ...(gradNorm !== null && { gradNorm }), examples }
       }),
     )
+    for (const event of events) {
+      for (const callback of this.#callbacks) await callback.onStep?.(event)
+    }
     this.#progress(steps[steps.length - 1].step)
   }
 
@@ -219,7 +270,7 @@ class Run<L extends TrainLoader> {
   }
 
   #epochOf(step: number): number {
-    return Math.floor((step - 1) / this.#options.loader.length)
+    return Math.floor((step - 1) / this.#perEpoch)
   }
 
   #meanLoss(): number {
@@ -232,7 +283,7 @@ class Run<L extends TrainLoader> {
   }
 
   async #evaluate(watch: Watch): Promise<void> {
-    const { evaluate, model, monitor, checkpoint } = this.#options
+    const { evaluate, model, monitor, checkpoint, metricScheduler } = this.#options
     if (!evaluate || this.#evaluatedStep === this.#step || this.#step === 0) return
     // Also so that nothing is judged or saved after a bad step.
     await this.#report(await watch.drain())
@@ -242,7 +293,9 @@ class Run<L extends TrainLoader> {
     const state = this.#state
     state.metrics = metrics
     this.#aside += this.#elapsed() - start
-    await this.#log([{ step: this.#step, metrics, seconds: state.seconds + this.#elapsed() }])
+    const seconds = state.seconds + this.#elapsed()
+    await this.#log([{ step: this.#step, metrics, seconds }])
+    let isBest = false
     if (monitor) {
       const value = metrics[monitor.metric]
       if (value === undefined) {
@@ -254,17 +307,23 @@ class Run<L extends TrainLoader> {
       if (Number.isFinite(value) && (state.best === null || sign * value > sign * state.best.value)) {
         state.best = { step: this.#step, value }
         state.worse = 0
+        isBest = true
         if (checkpoint?.best !== undefined) {
           await saveCheckpoint(checkpoint.best, { model, step: this.#step, extra: this.#extra() })
         }
       } else state.worse++
+      metricScheduler?.step(value)
     }
+    for (const callback of this.#callbacks)
+      await callback.onEvaluate?.({ step: this.#step, metrics, seconds, isBest })
     this.#progress(this.#step)
   }
 
   #extra(): object {
     const seconds = this.#state.seconds + this.#elapsed()
-    return { ...this.#options.checkpoint?.extra, train: { ...this.#state, seconds } }
+    const { checkpoint, metricScheduler } = this.#options
+    const state = metricScheduler && { metricScheduler: metricScheduler.stateDict() }
+    return { ...checkpoint?.extra, train: { ...this.#state, ...state, seconds } }
   }
 
   async #save(watch: Watch): Promise<void> {
@@ -295,7 +354,9 @@ class Run<L extends TrainLoader> {
         `${path} was not saved by train; load it with loadCheckpoint and train without resume`,
       )
     }
-    this.#state = state
+    const { metricScheduler: saved, ...own } = state
+    if (saved) this.#options.metricScheduler?.loadStateDict(saved)
+    this.#state = own
     this.#step = step
     this.#savedStep = path === checkpoint?.path ? step : -1
     this.#evaluatedStep = step
@@ -306,6 +367,10 @@ class Run<L extends TrainLoader> {
     const { log } = this.#options
     if (log !== undefined)
       await platform.appendFile(log, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  }
+
+  get #callbacks(): readonly TrainCallback[] {
+    return this.#options.callbacks ?? []
   }
 
   #result(interrupted: boolean): TrainResult {
