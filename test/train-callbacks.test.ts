@@ -118,8 +118,10 @@ describe.each(['cpu', 'webgpu'] as const)('accumulate, on %s', (device) => {
       live.push(ef.memory()[device].tensors)
       return run.loss(batch)
     }
-    await train({ ...run, loss, accumulate: 2, epochs: 16 })
-    expect(Math.max(...live.slice(-32))).toBeLessThanOrEqual(Math.max(...live.slice(40, 80)))
+    await train({ ...run, loss, accumulate: 2, epochs: 40 })
+    // Two windows of unread losses come and go as the clock has it; a tensor kept per step would be 100 more.
+    const [early, late] = [live.slice(40, 80), live.slice(-32)].map((all) => Math.max(...all))
+    expect(late - early).toBeLessThanOrEqual(34)
   })
 })
 
