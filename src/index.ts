@@ -29,6 +29,7 @@ export {
   zerosLike,
 } from './tensor/create'
 export type { Nested } from './tensor/format'
+export { multinomial } from './tensor/multinomial'
 export { cast } from './tensor/ops/cast'
 export { einsum } from './tensor/ops/einsum'
 export {
@@ -85,6 +86,7 @@ export {
 export { gather, indexSelect, oneHot, scatterAdd, tril, triu } from './tensor/ops/indexing'
 export { cat, chunk, split, stack } from './tensor/ops/join'
 export { matmul } from './tensor/ops/matmul'
+export { argsort, cumsum, sort, type SortOptions, topk } from './tensor/ops/order'
 export {
   all,
   amax,

@@ -96,6 +96,18 @@ export interface Backend {
   argReduce(kind: 'max' | 'min', input: View, output: View): void
 
   /**
+   * Indices (from 0, per line) that sort each line along the last axis. Stable in both directions; NaN last in both;
+   * -0 equals 0. `output` is contiguous, int32 and of the input's shape; the input may have any strides.
+   */
+  argSort(descending: boolean, input: View, output: View): void
+
+  /**
+   * Running sums along the last axis, of any strides. A float input gives its own dtype; int32 (wrapping) and bool give
+   * int32. Chunking depends on shape alone: equal bits every run.
+   */
+  cumsum(input: View, output: View): void
+
+  /**
    * `out = a @ b`, or `out += a @ b` with `accumulate`. Shapes `[...batch, M, K]`, `[...batch, K, N]`, `[...batch, M, N]`
    * of equal rank (2 to 8), batch axes already broadcast by zero strides, any strides. K may be 0.
    */

@@ -6,11 +6,13 @@ import * as elementwise from './ops/elementwise'
 import * as indexing from './ops/indexing'
 import * as join from './ops/join'
 import { matmul } from './ops/matmul'
+import * as order from './ops/order'
 import * as reductions from './ops/reduce'
 import * as soft from './ops/softmax'
 import * as views from './ops/views'
 import * as windows from './ops/windows'
 import { copyInto, fill } from './mutate'
+import { multinomial } from './multinomial'
 import { Tensor } from './tensor'
 
 const METHODS = {
@@ -74,6 +76,11 @@ const METHODS = {
   any: reductions.any,
   all: reductions.all,
   norm: reductions.norm,
+  sort: order.sort,
+  argsort: order.argsort,
+  topk: order.topk,
+  cumsum: order.cumsum,
+  multinomial,
   softmax: soft.softmax,
   logSoftmax: soft.logSoftmax,
   logsumexp: soft.logsumexp,

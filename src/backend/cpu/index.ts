@@ -17,6 +17,7 @@ import { elementwise } from './elementwise'
 import { gather, scatterAdd } from './gather'
 import { createHeap, type Heap, type HeapOptions } from './heap'
 import { matmul } from './matmul'
+import { argSort, cumsum } from './order'
 import { random } from './random'
 import { argReduce, reduce } from './reduce'
 
@@ -83,6 +84,14 @@ export class CpuBackend implements Backend {
 
   argReduce(kind: 'max' | 'min', input: View, output: View): void {
     argReduce(kind, input, output)
+  }
+
+  argSort(descending: boolean, input: View, output: View): void {
+    argSort(descending, input, output)
+  }
+
+  cumsum(input: View, output: View): void {
+    cumsum(input, output)
   }
 
   matmul(a: View, b: View, out: View, accumulate: boolean): void {

@@ -4,7 +4,9 @@ import { DeviceError, IndexError } from '../../errors'
 import type { Program } from '../program'
 import type { Backend, DeviceBuffer, DType, HostArray, RandomKind, ReduceKind, View } from '../types'
 import { argReduce } from './arg-reduce'
+import { argSort } from './arg-sort'
 import { elementOf } from './bindings'
+import { cumsum } from './cumsum'
 import { Device, requestDevice } from './device'
 import { elementwise } from './elementwise'
 import { Engine } from './engine'
@@ -184,6 +186,16 @@ export class WebGpuBackend implements Backend {
   argReduce(kind: 'max' | 'min', input: View, output: View): void {
     this.#device.check()
     argReduce(this.#engine, kind, input, output)
+  }
+
+  argSort(descending: boolean, input: View, output: View): void {
+    this.#device.check()
+    argSort(this.#engine, descending, input, output)
+  }
+
+  cumsum(input: View, output: View): void {
+    this.#device.check()
+    cumsum(this.#engine, input, output)
   }
 
   matmul(a: View, b: View, out: View, accumulate: boolean): void {

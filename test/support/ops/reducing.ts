@@ -185,6 +185,12 @@ function lines(x: Nd, dim: number, f: (line: number[]) => number[]): Nd {
   return nd(x.shape, (i) => f(Array.from({ length: x.shape[d] }, (_, k) => at(x, i.with(d, k))))[i[d]])
 }
 
+/** Indices that sort a list; equal elements stay in order. */
+const ordered = (v: number[], descending: boolean): number[] =>
+  [...v.keys()].sort((a, b) => (descending ? v[b] - v[a] : v[a] - v[b]) || a - b)
+const flatIndex = (shape: number[], index: number[]): number =>
+  index.reduce((flat, i, d) => flat * shape[d] + i, 0)
+
 const soft = (v: number[]): number[] => {
   const top = Math.max(...v)
   const e = v.map((x) => Math.exp(x - top))
@@ -274,6 +280,57 @@ export const ALONG: Row[] = [
         reduce(x, [d], k, op === 'max' ? argLargest : argSmallest, 'int32'),
       ],
       { title: `${op} along an axis`, minSize: 1, distinct: true, int32: 'int32', bool: 'bool' },
+    ),
+  ]),
+  along(
+    'cumsum',
+    (x, d) => ef.cumsum(x, d),
+    (x, d) => lines(x, d, (v) => v.map((_, i) => total(v.slice(0, i + 1)))),
+    { int32: 'int32', bool: 'int32' },
+  ),
+  ...[false, true].flatMap((descending): Row[] => [
+    along(
+      'sort',
+      (x, d) => {
+        const { values: v, indices: i } = ef.sort(x, d, { descending })
+        return [v, i]
+      },
+      (x, d) => [
+        lines(x, d, (v) => ordered(v, descending).map((i) => v[i])),
+        { ...lines(x, d, (v) => ordered(v, descending)), type: 'int32' },
+      ],
+      { title: `sort, descending ${descending}`, distinct: true, int32: 'int32', bool: 'bool' },
+    ),
+    along(
+      'argsort',
+      (x, d) => ef.argsort(x, d, { descending }),
+      (x, d) => ({ ...lines(x, d, (v) => ordered(v, descending)), type: 'int32' }),
+      {
+        title: `argsort, descending ${descending}`,
+        distinct: true,
+        differentiable: false,
+        int32: 'int32',
+        bool: 'int32',
+      },
+    ),
+    along(
+      'topk',
+      (x, d) => {
+        const { values: v, indices: i } = ef.topk(x, Math.min(2, x.shape.at(d)!), d, { largest: descending })
+        return [v, i]
+      },
+      (x, d) => {
+        const first = (sorted: Nd): Nd => {
+          const a = d < 0 ? d + x.shape.length : d
+          const shape = x.shape.with(a, Math.min(2, x.shape[a]))
+          return nd(shape, (i) => sorted.data[flatIndex(x.shape, i)], sorted.type)
+        }
+        return [
+          first(lines(x, d, (v) => ordered(v, descending).map((i) => v[i]))),
+          first({ ...lines(x, d, (v) => ordered(v, descending)), type: 'int32' }),
+        ]
+      },
+      { title: `topk, largest ${descending}`, distinct: true, int32: 'int32', bool: 'bool' },
     ),
   ]),
 ]
