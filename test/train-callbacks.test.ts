@@ -1,4 +1,5 @@
-// What `train` does beyond the plain loop: accumulated gradients, callbacks, a rate that follows a metric, event files.
+// What `train` does beyond the plain loop: accumulated gradients, averaged weights, callbacks, a rate that follows a
+// metric, event files.
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import * as ef from 'evenfold'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type Batch, DataLoader } from '../src/data'
 import { ArgumentError } from '../src/errors'
+import { loadCheckpoint } from '../src/io'
 import * as nn from '../src/nn'
 import * as optim from '../src/optim'
 import { type EvaluationEvent, type StepEvent, TensorBoard, train } from '../src/train'
@@ -55,7 +57,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-describe.each(['cpu', 'webgpu'] as const)('accumulate, on %s', (device) => {
+describe.each(['cpu', 'webgpu'] as const)('accumulated gradients and averaged weights, on %s', (device) => {
   beforeAll(() => ef.init({ device }))
 
   it('of n batches is one step with a batch n times as large, the shorter last one too', async () => {
@@ -109,6 +111,31 @@ describe.each(['cpu', 'webgpu'] as const)('accumulate, on %s', (device) => {
     const second = setup({ dropout: 0.3, seed: 9 })
     await train({ ...second, ...options, checkpoint, resume: true })
     expect(await weights(second.model)).toEqual(await weights(whole.model))
+  })
+
+  it('an average of the weights is what evaluations and the best file have; it resumes bit for bit', async () => {
+    const plan = (seed?: number) => {
+      const run = setup({ dropout: 0.3, seed })
+      const ema = new optim.EMA(run.model.parameters(), { decay: 0.8 })
+      const seen: number[][] = []
+      const evaluate = async () => ({ score: seen.push(await weights(run.model)) })
+      return { ...run, ema, seen, evaluate, evaluateEvery: 4, monitor: { metric: 'score' } }
+    }
+    const whole = plan()
+    const best = `${path}.best`
+    await train({ ...whole, maxSteps: 8, checkpoint: { path: `${path}.whole`, best } })
+    const averaged = await whole.ema.use(() => weights(whole.model))
+    expect(whole.seen[1]).toEqual(averaged)
+    expect(await weights(whole.model)).not.toEqual(averaged)
+    const loaded = setup({ seed: 5 })
+    await loadCheckpoint(best, { model: loaded.model })
+    expect(await weights(loaded.model)).toEqual(averaged)
+
+    await train({ ...plan(), maxSteps: 5, checkpoint: { path } })
+    const second = plan(9)
+    await train({ ...second, maxSteps: 8, checkpoint: { path }, resume: true })
+    expect(await weights(second.model)).toEqual(await weights(whole.model))
+    expect(second.seen.at(-1)).toEqual(averaged)
   })
 
   it('holds no memory from step to step', async () => {

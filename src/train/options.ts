@@ -4,6 +4,7 @@ import type { Batch } from '../data/batches'
 import type { DataLoader } from '../data/loader'
 import type { CheckpointPart, CheckpointPosition } from '../io/checkpoint'
 import type { Module } from '../nn/module'
+import type { EMA } from '../optim/ema'
 import type { Optimizer } from '../optim/optimizer'
 import type { Tensor } from '../tensor/tensor'
 
@@ -89,6 +90,8 @@ export interface TrainOptions<L extends TrainLoader = DataLoader> {
   scheduler?: Scheduler
   /** Instead of `scheduler`: steps with the value of `monitor.metric` after each evaluation. */
   metricScheduler?: MetricScheduler
+  /** Updated after each step; evaluations and `checkpoint.best` have its averages in place of the weights. */
+  ema?: EMA
   loader: L
   /**
    * The loss of a batch, one element; synchronous. What else it makes is released after the step unless

@@ -14,6 +14,7 @@ import { eachTensor, tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import { breathe, Tensor } from '../tensor/tensor'
 import { inEvalMode } from './metrics'
+import type { EMAState } from '../optim/ema'
 import type { BatchOf, Progress, TrainCallback, TrainLoader, TrainOptions, TrainResult } from './options'
 import { type ReadStep, Watch } from './watch'
 
@@ -30,8 +31,9 @@ interface LoopState {
   worse: number
   metrics: Record<string, number> | null
   seconds: number
-  /** State of the metric scheduler. */
+  /** States of what the options may name. */
   metricScheduler?: object
+  ema?: EMAState
 }
 
 /**
@@ -210,7 +212,7 @@ class Run<L extends TrainLoader> {
 
   /** One step of the optimizer with what was gathered. */
   #update(watch: Watch): void {
-    const { optimizer, scheduler, clipNorm, accumulate = 1 } = this.#options
+    const { optimizer, scheduler, ema, clipNorm, accumulate = 1 } = this.#options
     const gathered = this.#gathered
     this.#gathered = []
     const lr = optimizer.groups[0].lr
@@ -227,6 +229,7 @@ class Run<L extends TrainLoader> {
       const gradNorm = clipNorm === undefined ? null : clipGradNorm(params, clipNorm)
       optimizer.step()
       scheduler?.step()
+      ema?.update()
       return { loss, gradNorm }
     })
     const examples = gathered.reduce((sum, batch) => sum + batch.examples, 0)
@@ -283,12 +286,13 @@ class Run<L extends TrainLoader> {
   }
 
   async #evaluate(watch: Watch): Promise<void> {
-    const { evaluate, model, monitor, checkpoint, metricScheduler } = this.#options
+    const { evaluate, model, monitor, checkpoint, metricScheduler, ema } = this.#options
     if (!evaluate || this.#evaluatedStep === this.#step || this.#step === 0) return
     // Also so that nothing is judged or saved after a bad step.
     await this.#report(await watch.drain())
     const start = this.#elapsed()
-    const metrics = await inEvalMode(model, evaluate)
+    const averaged = <R>(fn: () => Promise<R>): Promise<R> => (ema ? ema.use(fn) : fn())
+    const metrics = await averaged(() => inEvalMode(model, evaluate))
     this.#evaluatedStep = this.#step
     const state = this.#state
     state.metrics = metrics
@@ -309,7 +313,8 @@ class Run<L extends TrainLoader> {
         state.worse = 0
         isBest = true
         if (checkpoint?.best !== undefined) {
-          await saveCheckpoint(checkpoint.best, { model, step: this.#step, extra: this.#extra() })
+          const file = checkpoint.best
+          await averaged(() => saveCheckpoint(file, { model, step: this.#step, extra: this.#extra() }))
         }
       } else state.worse++
       metricScheduler?.step(value)
@@ -319,21 +324,23 @@ class Run<L extends TrainLoader> {
     this.#progress(this.#step)
   }
 
-  #extra(): object {
+  #extra(parts: Partial<LoopState> = {}): object {
     const seconds = this.#state.seconds + this.#elapsed()
-    const { checkpoint, metricScheduler } = this.#options
-    const state = metricScheduler && { metricScheduler: metricScheduler.stateDict() }
-    return { ...checkpoint?.extra, train: { ...this.#state, ...state, seconds } }
+    return { ...this.#options.checkpoint?.extra, train: { ...this.#state, ...parts, seconds } }
   }
 
   async #save(watch: Watch): Promise<void> {
-    const { checkpoint, model, optimizer, scheduler, loader } = this.#options
+    const { checkpoint, model, optimizer, scheduler, loader, metricScheduler, ema } = this.#options
     if (!checkpoint || this.#step === 0 || this.#savedStep === this.#step) return
     // Throws if a step was bad: the old file stays.
     await this.#report(await watch.drain())
     const start = this.#elapsed()
     const parts = { model, optimizer, ...(scheduler && { scheduler }), loader }
-    await saveCheckpoint(checkpoint.path, { ...parts, step: this.#step, extra: this.#extra() })
+    const extra = this.#extra({
+      ...(metricScheduler && { metricScheduler: metricScheduler.stateDict() }),
+      ...(ema && { ema: ema.stateDict() }),
+    })
+    await saveCheckpoint(checkpoint.path, { ...parts, step: this.#step, extra })
     this.#savedStep = this.#step
     this.#aside += this.#elapsed() - start
   }
@@ -347,15 +354,17 @@ class Run<L extends TrainLoader> {
     const parts = { model, optimizer, ...(scheduler && { scheduler }), loader }
     const { step, extra } = await loadCheckpoint(path, parts)
     const { train: state } = (extra ?? {}) as { train?: LoopState }
-    // What else is in it was given by the caller, who has it still.
-    eachTensor(extra, (t) => t.dispose())
     if (typeof state?.seconds !== 'number') {
+      eachTensor(extra, (t) => t.dispose())
       throw new FormatError(
         `${path} was not saved by train; load it with loadCheckpoint and train without resume`,
       )
     }
-    const { metricScheduler: saved, ...own } = state
-    if (saved) this.#options.metricScheduler?.loadStateDict(saved)
+    const { metricScheduler, ema, ...own } = state
+    if (metricScheduler) this.#options.metricScheduler?.loadStateDict(metricScheduler)
+    if (ema) this.#options.ema?.loadStateDict(ema)
+    // Copied, or given by the caller, who has it still.
+    eachTensor(extra, (t) => t.dispose())
     this.#state = own
     this.#step = step
     this.#savedStep = path === checkpoint?.path ? step : -1
