@@ -244,6 +244,49 @@ describe('bceWithLogits and mse', () => {
   })
 })
 
+describe('losses of pairs, and nll', () => {
+  const [a, b] = [random([2, 3]), random([2, 3])]
+  const signs = ef.tensor([1, -1], { dtype: 'float64' })
+
+  it('have the right second derivatives', async () => {
+    const second = ef.autograd.gradgradcheck
+    await second((x, y) => F.smoothL1(x, y, { beta: 0.5 }), [a, b])
+    await second((x, y) => F.huber(x, y, { delta: 0.7 }), [a, b])
+    await second((x, y) => F.klDiv(x.logSoftmax(1), y.softmax(1), { reduction: 'batchmean' }), [a, b])
+    await second((x, y) => F.klDiv(x, y, { logTarget: true }), [a, b])
+    await second((x, y) => F.cosineEmbedding(x, y, signs, { margin: -1.1 }), [a, b])
+    await second((x) => F.nll(x.square(), ids([2, 0])), [a])
+  })
+
+  it('klDiv per example is the sum over the classes; 0 between equal distributions', async () => {
+    const p = ef.tidy(() => a.softmax(1))
+    const sum = await F.klDiv(b, p, { reduction: 'sum' }).item()
+    expect(await F.klDiv(b, p, { reduction: 'batchmean' }).item()).toBeCloseTo(sum / 2, 12)
+    expect(await F.klDiv(p.log(), p).item()).toBeCloseTo(0, 12)
+  })
+
+  it('refuse operands that do not fit and options out of range', () => {
+    for (const loss of [F.l1, F.smoothL1, F.huber, F.klDiv]) {
+      expect(() => loss(ef.zeros([2, 1]), ef.zeros([2]))).toThrow(/\[2, 1\].*\[2\].*must be equal/)
+      expect(() => loss(ef.zeros([2]), ef.zeros([2], { dtype: 'float64' }))).toThrow(ef.DTypeError)
+      expect(() => loss(a, b, { reduction: 'max' as 'mean' })).toThrow(/unknown reduction 'max'/)
+    }
+    expect(() => F.smoothL1(a, b, { beta: -1 })).toThrow(
+      'smoothL1: beta is -1; expected a number of at least 0',
+    )
+    expect(() => F.huber(a, b, { delta: 0 })).toThrow(ef.ArgumentError)
+    expect(() => F.cosineEmbedding(a, b, ef.ones([3]))).toThrow(
+      /cosineEmbedding: target has shape \[3\].*\[2\]/,
+    )
+    expect(() => F.cosineEmbedding(ef.zeros([1, 2, 3]), ef.zeros([1, 2, 3]), ef.ones([1, 2]))).toThrow(
+      ef.ShapeError,
+    )
+    expect(() => F.marginRanking(a, b, signs)).toThrow(/marginRanking: target has shape \[2\]/)
+    expect(() => F.nll(a, ids([0, 3]))).toThrow(/nll: target 3 is out of range/)
+    expect(() => F.nll(a, ids([0, 1, 2]))).toThrow(ef.ShapeError)
+  })
+})
+
 describe('maskedSoftmax', () => {
   it('is softmax over the kept positions, 0 elsewhere, and 0 with gradient 0 where nothing is kept', async () => {
     const x = ef.tensor(

@@ -154,6 +154,43 @@ describeDevices('losses', (where) => {
       new nn.MSELoss(rest).forward(input, target),
     )
   })
+
+  cases('nll', async (golden) => {
+    const rest = options<object>(golden)
+    const names = ['input', 'target', 'weight']
+    await checkGolden(golden, where, names, null, ({ input, target, weight }) =>
+      F.nll(input, target, { weight, ...rest }),
+    )
+    await checkGolden(golden, where, names, null, ({ input, target, weight }) =>
+      new nn.NLLLoss({ weight, ...rest }).forward(input, target),
+    )
+  })
+
+  type PairLoss = 'l1' | 'smoothL1' | 'huber' | 'klDiv'
+  const pairs = { l1: nn.L1Loss, smoothL1: nn.SmoothL1Loss, huber: nn.HuberLoss, klDiv: nn.KLDivLoss }
+  const checkPair = async (golden: GoldenCase, name: PairLoss): Promise<void> => {
+    const rest = options<object>(golden)
+    const names = ['input', 'target']
+    await checkGolden(golden, where, names, null, ({ input, target }) => F[name](input, target, rest))
+    await checkGolden(golden, where, names, null, ({ input, target }) =>
+      new pairs[name](rest).forward(input, target),
+    )
+  }
+  cases('pairLosses', (golden) => checkPair(golden, golden.name.split('.')[0] as PairLoss))
+  cases('klDiv', (golden) => checkPair(golden, 'klDiv'))
+
+  const margins = { marginRanking: nn.MarginRankingLoss, cosineEmbedding: nn.CosineEmbeddingLoss }
+  cases('marginLosses', async (golden) => {
+    const name = golden.name.split('.')[0] as keyof typeof margins
+    const rest = options<object>(golden)
+    const names = ['input', 'other', 'target']
+    await checkGolden(golden, where, names, null, ({ input, other, target }) =>
+      F[name](input, other, target, rest),
+    )
+    await checkGolden(golden, where, names, null, ({ input, other, target }) =>
+      new margins[name](rest).forward(input, other, target),
+    )
+  })
 })
 
 describeDevices('ops', (where) => {

@@ -12,8 +12,22 @@ export {
   bceWithLogits,
   crossEntropy,
   type CrossEntropyOptions,
-  mse,
-  type Reduction,
+  nll,
+  type NllOptions,
 } from './loss'
+export {
+  cosineEmbedding,
+  huber,
+  type HuberOptions,
+  klDiv,
+  type KlDivOptions,
+  l1,
+  marginRanking,
+  type MarginOptions,
+  mse,
+  smoothL1,
+  type SmoothL1Options,
+} from './pair-loss'
+export type { Reduction, ReductionOptions } from './reduction'
 export { maskedSoftmax } from './masked-softmax'
 export { rmsNorm, type RmsNormFunctionOptions } from './rms-norm'

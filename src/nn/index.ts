@@ -22,7 +22,7 @@ export { GRU } from './gru'
 export * as init from './init'
 export { LayerNorm, type LayerNormOptions } from './layer-norm'
 export { Linear } from './linear'
-export { BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './loss'
+export { BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss } from './loss'
 export { LSTM } from './lstm'
 export { type Layer, Module, type StateDict } from './module'
 export {
@@ -34,6 +34,15 @@ export {
 } from './multihead-attention'
 export type { LayerOptions } from './options'
 export { Buffer, Parameter } from './parameter'
+export {
+  CosineEmbeddingLoss,
+  HuberLoss,
+  KLDivLoss,
+  L1Loss,
+  MarginRankingLoss,
+  MSELoss,
+  SmoothL1Loss,
+} from './pair-loss'
 export type { RecurrentOptions, SequenceMask } from './recurrent-layer'
 export { RMSNorm, type RMSNormOptions } from './rms-norm'
 export { RNN, type RNNOptions } from './rnn'

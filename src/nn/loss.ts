@@ -1,56 +1,34 @@
-// Losses, as functions and as modules, after torch.nn.functional.
+// Losses over classes and probabilities, as functions and as modules, after torch.nn.functional.
 
 import { input } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError, DTypeError, IndexError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
-import { map, mapSum, requireFloat } from '../tensor/ops/apply'
+import { map, requireFloat } from '../tensor/ops/apply'
 import { add, div, mul, ne, where } from '../tensor/ops/elementwise'
 import { gather, indexSelect } from '../tensor/ops/indexing'
 import { sum } from '../tensor/ops/reduce'
 import { logSoftmax } from '../tensor/ops/softmax'
 import { reshape, squeeze, unsqueeze } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
-import { broadcastShapes, formatShape, sameShape, sizeOf } from '../tensor/shape'
+import { broadcastShapes, formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { Module } from './module'
 import { Buffer } from './parameter'
+import { checkPair, checkReduction, reduceProgram, type Reduction } from './reduction'
 
-/** How the losses of the elements become one: their mean (default), their sum, or each by itself. */
-export type Reduction = 'mean' | 'sum' | 'none'
-
-function checkReduction(op: string, reduction: Reduction): void {
-  if (!['mean', 'sum', 'none'].includes(reduction)) {
-    throw new ArgumentError(
-      `${op}: unknown reduction '${String(reduction)}'; expected 'mean', 'sum' or 'none'`,
-    )
-  }
-}
-
-/** Runs a loss's program and reduces. */
-function reduceProgram(
-  op: string,
-  program: Program,
-  inputs: readonly Tensor[],
-  reduction: Reduction,
-): Tensor {
-  if (reduction === 'none') return map(op, program, inputs)[0]
-  const { shape } = inputs[0]
-  return tidy(() => {
-    const total = mapSum(op, program, inputs, [], [...shape.keys()], false)
-    return reduction === 'sum' ? total : div(total, sizeOf(shape))
-  })
-}
-
-export interface CrossEntropyOptions {
+export interface NllOptions {
   /** [C]: how much each class counts; the mean divides by the weights of the targets. Default 1 each. */
   weight?: Tensor | null
-  /** Share of the target probability spread evenly over all classes. Default 0. */
-  labelSmoothing?: number
   /** Targets with this id count nothing. Default -100. */
   ignoreIndex?: number
   /** Default 'mean'; of nothing but ignored targets that is NaN, as in torch. */
   reduction?: Reduction
+}
+
+export interface CrossEntropyOptions extends NllOptions {
+  /** Share of the target probability spread evenly over all classes. Default 0. */
+  labelSmoothing?: number
 }
 
 const NEGATIVE_WHERE_KEPT = new Program([input(1, 'bool').where(input(0).neg(), 0)], 2)
@@ -68,16 +46,7 @@ export function crossEntropy(
   target: Tensor,
   { weight = null, labelSmoothing = 0, ignoreIndex = -100, reduction = 'mean' }: CrossEntropyOptions = {},
 ): Tensor {
-  requireFloat('crossEntropy', logits)
-  checkReduction('crossEntropy', reduction)
-  const dim = logits.ndim === 1 ? 0 : 1
-  checkTarget(logits, target, dim, ignoreIndex)
-  const classes = logits.shape[dim]
-  if (weight && !sameShape(weight.shape, [classes])) {
-    throw new ShapeError(
-      `crossEntropy: weight has shape ${formatShape(weight.shape)}${inModule()}; expected ${formatShape([classes])}, one per class`,
-    )
-  }
+  const dim = checkClasses('crossEntropy', logits, target, weight, ignoreIndex, reduction)
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
     throw new ArgumentError(
       `crossEntropy: labelSmoothing is ${labelSmoothing}; expected a number from 0 to 1`,
@@ -85,37 +54,98 @@ export function crossEntropy(
   }
   return tidy(() => {
     const logs = logSoftmax(logits, dim)
-    const kept = ne(target, ignoreIndex)
-    const ids = where(kept, target, 0)
-    const picked = squeeze(gather(logs, dim, unsqueeze(ids, dim)), dim)
-    const weights = weight && indexSelect(weight, 0, ids)
-    let losses = weights
-      ? map('crossEntropy', NEGATIVE_WEIGHTED, [picked, kept, weights])[0]
-      : map('crossEntropy', NEGATIVE_WHERE_KEPT, [picked, kept])[0]
-    if (labelSmoothing > 0) {
-      const wide = weight && reshape(weight, [classes, ...new Array<number>(logits.ndim - dim - 1).fill(1)])
-      const all = sum(wide ? mul(logs, wide) : logs, dim)
-      const even = map('crossEntropy', NEGATIVE_WHERE_KEPT, [all, kept])[0]
-      losses = add(mul(losses, 1 - labelSmoothing), mul(even, labelSmoothing / classes))
-    }
-    if (reduction === 'none') return losses
-    const total = sum(losses)
-    if (reduction === 'sum') return total
-    const counted = weights ? sum(map('crossEntropy', WEIGHT_WHERE_KEPT, [kept, weights])[0]) : sum(kept)
-    return div(total, counted)
+    const picked = pick('crossEntropy', logs, target, dim, weight, ignoreIndex)
+    if (labelSmoothing === 0) return reducePicked(picked, reduction)
+    const classes = logits.shape[dim]
+    const wide = weight && reshape(weight, [classes, ...new Array<number>(logits.ndim - dim - 1).fill(1)])
+    const all = sum(wide ? mul(logs, wide) : logs, dim)
+    const even = map('crossEntropy', NEGATIVE_WHERE_KEPT, [all, picked.kept])[0]
+    const losses = add(mul(picked.losses, 1 - labelSmoothing), mul(even, labelSmoothing / classes))
+    return reducePicked({ ...picked, losses }, reduction)
   })
 }
 
-function checkTarget(logits: Tensor, target: Tensor, dim: number, ignoreIndex: number): void {
+/**
+ * Negative log-likelihood of `input` [N, C], [N, C, ...] or [C], which holds logarithms of probabilities (logSoftmax),
+ * with int32 class ids `target` [N], [N, ...] or []: -input[target] per target (torch.nn.functional.nll_loss).
+ * @throws as crossEntropy.
+ */
+export function nll(
+  input: Tensor,
+  target: Tensor,
+  { weight = null, ignoreIndex = -100, reduction = 'mean' }: NllOptions = {},
+): Tensor {
+  const dim = checkClasses('nll', input, target, weight, ignoreIndex, reduction)
+  return tidy(() => reducePicked(pick('nll', input, target, dim, weight, ignoreIndex), reduction))
+}
+
+interface Picked {
+  /** Per target, 0 where ignored. */
+  readonly losses: Tensor
+  /** Which targets count, and how much. */
+  readonly kept: Tensor
+  readonly weights: Tensor | null
+}
+
+/** -logs[target], weighted. */
+function pick(
+  op: string,
+  logs: Tensor,
+  target: Tensor,
+  dim: number,
+  weight: Tensor | null,
+  ignoreIndex: number,
+): Picked {
+  const kept = ne(target, ignoreIndex)
+  const ids = where(kept, target, 0)
+  const picked = squeeze(gather(logs, dim, unsqueeze(ids, dim)), dim)
+  const weights = weight && indexSelect(weight, 0, ids)
+  const losses = weights
+    ? map(op, NEGATIVE_WEIGHTED, [picked, kept, weights])[0]
+    : map(op, NEGATIVE_WHERE_KEPT, [picked, kept])[0]
+  return { losses, kept, weights }
+}
+
+function reducePicked({ losses, kept, weights }: Picked, reduction: Reduction): Tensor {
+  if (reduction === 'none') return losses
+  const total = sum(losses)
+  if (reduction === 'sum') return total
+  const counted = weights ? sum(map('nll', WEIGHT_WHERE_KEPT, [kept, weights])[0]) : sum(kept)
+  return div(total, counted)
+}
+
+/** Returns the axis of the classes. */
+function checkClasses(
+  op: string,
+  logits: Tensor,
+  target: Tensor,
+  weight: Tensor | null,
+  ignoreIndex: number,
+  reduction: Reduction,
+): number {
+  requireFloat(op, logits)
+  checkReduction(op, reduction)
+  const dim = logits.ndim === 1 ? 0 : 1
+  checkTarget(op, logits, target, dim, ignoreIndex)
+  const classes = logits.shape[dim]
+  if (weight && !sameShape(weight.shape, [classes])) {
+    throw new ShapeError(
+      `${op}: weight has shape ${formatShape(weight.shape)}${inModule()}; expected ${formatShape([classes])}, one per class`,
+    )
+  }
+  return dim
+}
+
+function checkTarget(op: string, logits: Tensor, target: Tensor, dim: number, ignoreIndex: number): void {
   if (logits.ndim === 0)
-    throw new ShapeError(`crossEntropy: logits need an axis of classes, got shape []${inModule()}`)
+    throw new ShapeError(`${op}: logits need an axis of classes, got shape []${inModule()}`)
   if (target.dtype !== 'int32') {
-    throw new DTypeError(`crossEntropy: target must hold int32 class ids, got ${target.dtype}${inModule()}`)
+    throw new DTypeError(`${op}: target must hold int32 class ids, got ${target.dtype}${inModule()}`)
   }
   const expected = logits.shape.filter((_, i) => i !== dim)
   if (!sameShape(target.shape, expected)) {
     throw new ShapeError(
-      `crossEntropy: target has shape ${formatShape(target.shape)}${inModule()}; logits of shape ` +
+      `${op}: target has shape ${formatShape(target.shape)}${inModule()}; logits of shape ` +
         `${formatShape(logits.shape)} need one id for each of ${formatShape(expected)}`,
     )
   }
@@ -125,7 +155,7 @@ function checkTarget(logits: Tensor, target: Tensor, dim: number, ignoreIndex: n
   const bad = [range.min, range.max].find((id) => id !== ignoreIndex && (id < 0 || id >= classes))
   if (bad !== undefined) {
     throw new IndexError(
-      `crossEntropy: target ${bad} is out of range${inModule()}; expected class ids 0 to ${classes - 1}, or ignoreIndex ${ignoreIndex}`,
+      `${op}: target ${bad} is out of range${inModule()}; expected class ids 0 to ${classes - 1}, or ignoreIndex ${ignoreIndex}`,
     )
   }
 }
@@ -186,40 +216,6 @@ export function bceWithLogits(
   )
 }
 
-const SQUARED_ERROR = new Program(
-  [
-    input(0)
-      .sub(input(1))
-      .mul(input(0).sub(input(1))),
-  ],
-  2,
-)
-
-/** Squared error of two tensors of one shape (torch.nn.functional.mse_loss). */
-export function mse(
-  input: Tensor,
-  target: Tensor,
-  { reduction = 'mean' }: { reduction?: Reduction } = {},
-): Tensor {
-  checkPair('mse', input, target)
-  checkReduction('mse', reduction)
-  return reduceProgram('mse', SQUARED_ERROR, [input, target], reduction)
-}
-
-function checkPair(op: string, input: Tensor, target: Tensor): void {
-  requireFloat(op, input)
-  if (!sameShape(input.shape, target.shape)) {
-    throw new ShapeError(
-      `${op}: input has shape ${formatShape(input.shape)} and target ${formatShape(target.shape)}${inModule()}; they must be equal`,
-    )
-  }
-  if (input.dtype !== target.dtype) {
-    throw new DTypeError(
-      `${op}: input is ${input.dtype} and target ${target.dtype}${inModule()}; convert one with to(dtype)`,
-    )
-  }
-}
-
 /** `crossEntropy` as a module. A class weight is a buffer, so that it moves and is saved with the model. */
 export class CrossEntropyLoss extends Module {
   weight: Buffer | null
@@ -233,6 +229,22 @@ export class CrossEntropyLoss extends Module {
 
   forward(logits: Tensor, target: Tensor): Tensor {
     return crossEntropy(logits, target, { ...this.#options, weight: this.weight })
+  }
+}
+
+/** `nll` as a module. A class weight is a buffer. */
+export class NLLLoss extends Module {
+  weight: Buffer | null
+  readonly #options: Omit<NllOptions, 'weight'>
+
+  constructor({ weight = null, ...options }: NllOptions = {}) {
+    super()
+    this.weight = weight && new Buffer(weight)
+    this.#options = options
+  }
+
+  forward(input: Tensor, target: Tensor): Tensor {
+    return nll(input, target, { ...this.#options, weight: this.weight })
   }
 }
 
@@ -255,19 +267,5 @@ export class BCEWithLogitsLoss extends Module {
       posWeight: this.posWeight,
       reduction: this.#reduction,
     })
-  }
-}
-
-/** `mse` as a module. */
-export class MSELoss extends Module {
-  readonly #reduction: Reduction
-
-  constructor({ reduction = 'mean' }: { reduction?: Reduction } = {}) {
-    super()
-    this.#reduction = reduction
-  }
-
-  forward(input: Tensor, target: Tensor): Tensor {
-    return mse(input, target, { reduction: this.#reduction })
   }
 }

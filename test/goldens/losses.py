@@ -1,4 +1,4 @@
-"""Losses: crossEntropy with class indices, bceWithLogits, mse; every reduction."""
+"""Losses: crossEntropy with class indices, nll, bceWithLogits, mse and the other losses of pairs; every reduction."""
 
 import torch
 from torch.nn import functional as F
@@ -74,4 +74,70 @@ def mse():
     return g
 
 
-ALL = [cross_entropy, bce_with_logits, mse]
+def nll():
+    g = Golden("nll")
+    input, target = F.log_softmax(g.randn(5, 4), 1), torch.tensor([2, 0, 3, 3, 1])
+    weight = torch.tensor([0.2, 1.5, 1.0, 3.0])
+    for reduction in REDUCTIONS:
+        run = lambda input, target, weight=None: F.nll_loss(input, target, weight=weight, reduction=reduction)  # noqa: E731
+        g.case(f"plain.{reduction}", run, {"input": input, "target": target}, reduction=reduction)
+        run = lambda input, target, weight: F.nll_loss(input, target, weight=weight, ignore_index=3, reduction=reduction)  # noqa: E731
+        inputs = {"input": input, "target": target, "weight": weight}
+        g.case(f"weight.{reduction}", run, inputs, frozen=["weight"], reduction=reduction, ignoreIndex=3)
+    places = torch.tensor([[2, 0, -100], [3, 3, 1]])
+    g.case("places", lambda input, target: F.nll_loss(input, target), {"input": g.randn(2, 4, 3), "target": places})
+    return g
+
+
+def pair_losses():
+    """l1, smoothL1, huber, klDiv, marginRanking, cosineEmbedding; the first part of a case's name is the function."""
+    g = Golden("pairLosses")
+    input, target = g.randn(4, 3) * 2, g.randn(4, 3)
+    target[1, 1] = input[1, 1]  # no error at all
+    kinds = {
+        "l1": (F.l1_loss, [{}]),
+        "smoothL1": (F.smooth_l1_loss, [{}, {"beta": 0.3}, {"beta": 0.0}]),
+        "huber": (F.huber_loss, [{}, {"delta": 1.7}]),
+    }
+    for name, (fn, variants) in kinds.items():
+        for i, options in enumerate(variants):
+            for reduction in REDUCTIONS if i == 0 else ["mean"]:
+                run = lambda input, target: fn(input, target, reduction=reduction, **options)  # noqa: E731
+                g.case(f"{name}.{i}.{reduction}", run, {"input": input, "target": target}, reduction=reduction, **options)
+    return g
+
+
+def kl_div():
+    g = Golden("klDiv")
+    input, target = F.log_softmax(g.randn(4, 3), 1), F.softmax(g.randn(4, 3), 1)
+    for reduction in [*REDUCTIONS, "batchmean"]:
+        run = lambda input, target: F.kl_div(input, target, reduction=reduction)  # noqa: E731
+        g.case(f"plain.{reduction}", run, {"input": input, "target": target}, reduction=reduction)
+        run = lambda input, target: F.kl_div(input, target, reduction=reduction, log_target=True)  # noqa: E731
+        g.case(f"logTarget.{reduction}", run, {"input": input, "target": target.log()}, reduction=reduction, logTarget=True)
+    certain = torch.tensor([[1.0, 0, 0], [0, 0.25, 0.75]])
+    run = lambda input, target: F.kl_div(input, target, reduction="batchmean")  # noqa: E731
+    g.case("certain", run, {"input": input[:2], "target": certain}, frozen=["target"], reduction="batchmean")
+    return g
+
+
+def margin_losses():
+    """marginRanking of vectors, cosineEmbedding of rows; a row of zeros has no direction."""
+    g = Golden("marginLosses")
+    signs = torch.tensor([1.0, -1, 1, -1, -1])
+    for margin in (0.0, 0.4):
+        for reduction in REDUCTIONS:
+            run = lambda input, other, target: F.margin_ranking_loss(input, other, target, margin=margin, reduction=reduction)  # noqa: E731
+            inputs = {"input": g.randn(5), "other": g.randn(5), "target": signs}
+            g.case(f"marginRanking.{margin}.{reduction}", run, inputs, frozen=["target"], margin=margin, reduction=reduction)
+            run = lambda input, other, target: F.cosine_embedding_loss(input, other, target, margin=margin, reduction=reduction)  # noqa: E731
+            inputs = {"input": g.randn(5, 3), "other": g.randn(5, 3), "target": signs}
+            g.case(f"cosineEmbedding.{margin}.{reduction}", run, inputs, frozen=["target"], margin=margin, reduction=reduction)
+    one = {"input": g.randn(3), "other": g.randn(3), "target": torch.tensor(-1)}
+    g.case("cosineEmbedding.one", lambda input, other, target: F.cosine_embedding_loss(input, other, target, margin=-0.9), one, margin=-0.9)
+    rows = {"input": torch.tensor([[0.0, 0, 0], [1, 2, 2]]), "other": torch.tensor([[1.0, 2, 2], [2, 1, 2]]), "target": torch.tensor([1, 1])}
+    g.case("cosineEmbedding.zero", lambda input, other, target: F.cosine_embedding_loss(input, other, target), rows, frozen=["input", "other"])
+    return g
+
+
+ALL = [cross_entropy, nll, bce_with_logits, mse, pair_losses, kl_div, margin_losses]
