@@ -104,7 +104,7 @@ describe('a model moved', () => {
     await go.model.cpu()
     // The moments cannot be read at once: this step does not happen, and says what to do.
     const before = await values(go.model)
-    expect(() => go.optimizer.step()).toThrow(/AdamW.step: the model is on 'cpu'.*await optimizer.cpu\(\)/)
+    expect(() => go.optimizer.step()).toThrow(/AdamW: the model is on 'cpu'.*await cpu\(\)/)
     expect(() => go.optimizer.step()).toThrow(ef.DeviceError)
     expect(await values(go.model)).toEqual(before)
     expect(go.optimizer.stepCount).toBe(stay.optimizer.stepCount)
