@@ -36,35 +36,38 @@ export function formatTensor(
   ]
   if (data === null) return `tensor(${['...', `shape=${formatShape(shape)}`, ...notes].join(', ')})`
   if (data.length === 0) notes.unshift(`shape=${formatShape(shape)}`)
-  const summarize = data.length > SUMMARY_THRESHOLD
-  const shown: string[] = []
-  const print = numberFormat(data, dtype)
-  const build = (axis: number, offset: number, indent: number): string => {
-    if (axis === shape.length) {
-      shown.push(print(data[offset]))
-      return `\u0000${shown.length - 1}\u0000`
-    }
-    const n = shape[axis]
+  const values = data
+  const summarize = values.length > SUMMARY_THRESHOLD
+  const print = numberFormat(values, dtype)
+  // Columns are as wide as the widest number shown, so all are printed once before the layout.
+  const width = shape.length === 0 ? 0 : widest(0, 0)
+  const body = build(0, 0, 'tensor('.length)
+  return `tensor(${[body, ...notes].join(', ')})`
+
+  /** Indices along an axis; null stands for those left out. */
+  function shownAlong(n: number): (number | null)[] {
+    const all = Array.from({ length: n }, (_, i) => i)
+    if (!summarize || n <= 2 * EDGE_ITEMS) return all
+    return [...all.slice(0, EDGE_ITEMS), null, ...all.slice(-EDGE_ITEMS)]
+  }
+
+  function widest(axis: number, offset: number): number {
+    if (axis === shape.length) return print(values[offset]).length
     const step = sizeOf(shape.slice(axis + 1))
-    const parts: string[] = []
-    for (let i = 0; i < n; i++) {
-      if (summarize && n > 2 * EDGE_ITEMS && i === EDGE_ITEMS) {
-        parts.push('...')
-        i = n - EDGE_ITEMS
-      }
-      parts.push(build(axis + 1, offset + i * step, indent + 1))
-    }
+    const widths = shownAlong(shape[axis]).map((i) => (i === null ? 0 : widest(axis + 1, offset + i * step)))
+    return Math.max(0, ...widths)
+  }
+
+  function build(axis: number, offset: number, indent: number): string {
+    if (axis === shape.length) return print(values[offset]).padStart(width)
+    const step = sizeOf(shape.slice(axis + 1))
+    const parts = shownAlong(shape[axis]).map((i) =>
+      i === null ? '...' : build(axis + 1, offset + i * step, indent + 1),
+    )
     const last = axis === shape.length - 1
     const separator = last ? ', ' : `,${'\n'.repeat(shape.length - 1 - axis)}${' '.repeat(indent + 1)}`
     return `[${parts.join(separator)}]`
   }
-  const layout = build(0, 0, 'tensor('.length)
-  const width = Math.max(0, ...shown.map((s) => s.length))
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL marks the slots filled in once the column width is known
-  const body = layout.replace(/\u0000(\d+)\u0000/g, (_, i) =>
-    shape.length === 0 ? shown[i] : shown[i].padStart(width),
-  )
-  return `tensor(${[body, ...notes].join(', ')})`
 }
 
 function numberFormat(data: HostArray, dtype: DType): (x: number) => string {
