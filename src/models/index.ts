@@ -7,6 +7,26 @@ export {
   PostNormAttentionBlock,
   PreNormAttentionBlock,
 } from './attention-blocks'
+export {
+  BertForMaskedLM,
+  BertForSequenceClassification,
+  type BertHeadOutput,
+  type BertInputs,
+  BertModel,
+  type BertModelOptions,
+  type BertOutput,
+  DistilBertForMaskedLM,
+  DistilBertForSequenceClassification,
+  DistilBertModel,
+} from './bert'
+export {
+  BERT_ARCHITECTURES,
+  type BertArchitecture,
+  type BertConfig,
+  bertParameterShapes,
+  countBertParameters,
+  parseBertConfig,
+} from './bert-config'
 export { Encoder, type EncoderOptions } from './encoder'
 export {
   DecoderAttention,
@@ -15,5 +35,13 @@ export {
   type EncoderDecoderOptions,
 } from './encoder-decoder'
 export { GRUClassifier, type GRUClassifierOptions } from './gru-classifier'
+export {
+  type BertModelOf,
+  buildBert,
+  loadPretrained,
+  type LoadPretrainedOptions,
+  type Pretrained,
+  type PretrainedFiles,
+} from './pretrained'
 export { SoftAttention, type SoftAttentionOptions } from './soft-attention'
 export { Transformer, type TransformerOptions } from './transformer'
