@@ -17,8 +17,10 @@ const layers: string[][] = [
   ['nn'],
   ['optim'],
   ['text'],
+  ['tokenizers'],
   ['io'],
   ['data'],
+  ['parquet'],
   ['models'],
   ['train'],
   ['index'],
@@ -95,6 +97,8 @@ describe('imports in src/', () => {
     const allowed: Record<string, RegExp> = {
       platform: /^node:/,
       testing: /^(fast-check|vitest)$/,
+      tokenizers: /^@huggingface\/tokenizers$/,
+      parquet: /^hyparquet$/,
     }
     const wrong = imports.filter(({ from, specifier, typeOnly }) => {
       if (/^\.|^#platform$/.test(specifier)) return false
