@@ -14,7 +14,9 @@ export {
   Softplus,
   Tanh,
 } from './activation'
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './batch-norm'
 export { ModuleList, Sequential } from './container'
+export { Conv1d, Conv2d, type ConvOptions, type Pair } from './conv'
 export { Dropout } from './dropout'
 export { Embedding } from './embedding'
 export * as functional from './functional'
@@ -43,6 +45,7 @@ export {
   MSELoss,
   SmoothL1Loss,
 } from './pair-loss'
+export { AvgPool2d, MaxPool2d } from './pooling'
 export type { RecurrentOptions, SequenceMask } from './recurrent-layer'
 export { RMSNorm, type RMSNormOptions } from './rms-norm'
 export { RNN, type RNNOptions } from './rnn'

@@ -6,6 +6,7 @@ import torch
 
 import attention
 import bert
+import images
 import layers
 import losses
 import models
@@ -17,7 +18,7 @@ def main(wanted):
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     total = 0
-    for make in [make for module in (layers, attention, losses, ops, optimizers, models, bert) for make in module.ALL]:
+    for make in [make for module in (layers, images, attention, losses, ops, optimizers, models, bert) for make in module.ALL]:
         if wanted and make.__name__ not in wanted:
             continue
         golden = make()
