@@ -172,6 +172,35 @@ describe('convolutions', () => {
     expect(x.grad!.shape).toEqual(x.shape)
   })
 
+  it('go through a large batch in parts, with the same results', async () => {
+    ef.manualSeed(6)
+    const layer = new nn.Conv2d(4, 2, 5, { padding: 'same' })
+    // 4 channels x 25 entries x 4096 places x 42 examples: more than 2^24.
+    const x = ef.randn([42, 4, 64, 64], { requiresGrad: true })
+    const upstream = ef.randn([42, 2, 64, 64])
+    const gradients = async (ranges: [number, number][]) => {
+      layer.zeroGrad()
+      x.grad = null
+      for (const range of ranges) layer.forward(x.slice(range)).mul(upstream.slice(range)).sum().backward()
+      return [await x.grad!.data(), await layer.weight.grad!.data(), await layer.bias!.grad!.data()]
+    }
+    const whole = await gradients([[0, 42]])
+    const halves = await gradients([
+      [0, 20],
+      [20, 42],
+    ])
+    whole.forEach((values, i) => {
+      const scale = Math.max(...halves[i].slice(0, 1000).map(Math.abs))
+      expect(values.every((v, at) => Math.abs(v - halves[i][at]) < 1e-4 * scale)).toBe(true)
+    })
+    ef.resetPeakMemory()
+    const before = ef.memory().cpu.bytes
+    const outputs = ef.noGrad(() => layer.forward(x))
+    expect(ef.memory().cpu.peakBytes - before).toBeLessThan(4 * 2 ** 24)
+    const last = ef.noGrad(() => layer.forward(x.slice([40, 42])))
+    expect(await outputs.slice([40, 42]).data()).toEqual(await last.data())
+  })
+
   it('give only the gradients asked for, and bias its own', async () => {
     const layer = new nn.Conv1d(2, 3, 2)
     layer.weight.requiresGrad = false
@@ -336,5 +365,43 @@ describe('BatchNorm', () => {
     expect(() => new nn.BatchNorm1d(0)).toThrow(/numFeatures is 0/)
     expect(() => new nn.BatchNorm1d(3, { momentum: 2 })).toThrow(/momentum is 2/)
     expect(() => new nn.BatchNorm1d(3, { eps: -1 })).toThrow(/eps is -1/)
+  })
+})
+
+describeDevices('a small network', (where) => {
+  it('learns to tell rows from columns, and keeps what it learned through a state dict', async () => {
+    ef.manualSeed(7)
+    const options = { device: where.device, dtype: where.dtype }
+    const build = () =>
+      new nn.Sequential(
+        new nn.Conv2d(1, 4, 3, { padding: 1, ...options }),
+        new nn.BatchNorm2d(4, options),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Flatten(),
+        new nn.Linear(4 * 3 * 3, 2, options),
+      )
+    // Picture i has one bright row, or column, among noise.
+    const count = 24
+    const labels = Int32Array.from({ length: count }, (_, i) => i % 2)
+    const bright = Array.from({ length: count * 36 }, (_, at) => {
+      const [i, row, column] = [Math.floor(at / 36), Math.floor(at / 6) % 6, at % 6]
+      return (i % 2 === 0 ? row : column) === i % 6 ? 2 : 0
+    })
+    const noise = ef.randn([count, 1, 6, 6], options).mul(0.3)
+    const x = ef.tensor(bright, { shape: [count, 1, 6, 6], ...options }).add(noise)
+    const target = ef.tensor(labels, { device: where.device })
+    const model = build()
+    const optimizer = new ef.optim.Adam(model.parameters(), { lr: 0.02 })
+    for (let step = 0; step < 30; step++) {
+      optimizer.zeroGrad()
+      F.crossEntropy(model.forward(x), target).backward()
+      optimizer.step()
+    }
+    const copy = build()
+    copy.loadStateDict(model.stateDict())
+    const scores = ef.noGrad(() => model.eval().forward(x))
+    expect(await scores.argmax(1).data()).toEqual(labels)
+    expect(await ef.noGrad(() => copy.eval().forward(x)).data()).toEqual(await scores.data())
   })
 })

@@ -11,6 +11,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
 import { requireFloat, sameDevice } from '../tensor/ops/apply'
 import { add } from '../tensor/ops/elementwise'
+import { cat, chunk } from '../tensor/ops/join'
 import { matmul } from '../tensor/ops/matmul'
 import { permute, reshape, slice, squeeze, transpose, unsqueeze } from '../tensor/ops/views'
 import { pad } from '../tensor/ops/windows'
@@ -22,6 +23,9 @@ import { Module } from './module'
 import { checkSizes, type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 import { borders, overlapAdd, type PerAxis, perAxis, type Sliding, slidings, windows } from './windows'
+
+/** Most entries of windows laid out at once: 64 MiB in float32. */
+const MOST_AT_ONCE = 2 ** 24
 
 export interface ConvFunctionOptions<Axes extends PerAxis = PerAxis> {
   /** By how much the kernel moves. Default 1. */
@@ -81,13 +85,21 @@ function convolve(
   })
   return tidy(() => {
     const single = x.ndim === axes + 1
-    const product = correlate(op, single ? unsqueeze(x, 0) : x, weight, moves, groups)
+    const product = inParts(op, single ? unsqueeze(x, 0) : x, weight, moves, groups)
     const out = bias ? add(product, reshape(bias, [bias.size, ...moves.map(() => 1)])) : product
     return single ? squeeze(out, 0) : out
   })
 }
 
-/** The recorded product, without bias; x has a batch axis. */
+/** The product without bias, of as many examples at a time as have that many entries of windows. */
+function inParts(op: string, x: Tensor, weight: Tensor, moves: readonly Sliding[], groups: number): Tensor {
+  const entries = x.shape[0] * x.shape[1] * moves.reduce((n, m) => n * m.size * m.count, 1)
+  const parts = Math.ceil(entries / MOST_AT_ONCE)
+  if (parts <= 1) return correlate(op, x, weight, moves, groups)
+  return cat(chunk(x, parts).map((part) => correlate(op, part, weight, moves, groups)))
+}
+
+/** The recorded product; x has a batch axis. */
 function correlate(op: string, x: Tensor, weight: Tensor, moves: readonly Sliding[], groups: number): Tensor {
   const places = moves.map((m) => m.count)
   const split = [groups, weight.shape[0] / groups]
