@@ -8,6 +8,7 @@ import attention
 import bert
 import images
 import layers
+import llama
 import losses
 import models
 import ops
@@ -18,7 +19,7 @@ def main(wanted):
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     total = 0
-    for make in [make for module in (layers, images, attention, losses, ops, optimizers, models, bert) for make in module.ALL]:
+    for make in [make for module in (layers, images, attention, losses, ops, optimizers, models, bert, llama) for make in module.ALL]:
         if wanted and make.__name__ not in wanted:
             continue
         golden = make()
