@@ -14,6 +14,9 @@ export {
   type Sample,
   type SampleSource,
 } from './loader'
+export { IGNORED, type MaskedBatch, type MaskedLMOptions, maskedLM } from './masked-lm'
+export type { RangeSource } from './ranges'
 export { type DataSource, type Line, readLines, readText } from './source'
 export { holdOut, reservoirSample, type Split, type SplitOptions } from './split'
+export { type OpenTokenCacheOptions, TokenCache } from './token-cache'
 export { readTsv, type TsvOptions, tsvRows } from './tsv'

@@ -9,3 +9,4 @@ export {
   type VocabularyJSON,
   type VocabularyOptions,
 } from './vocabulary'
+export { checkVocabulary, type TokenList, vocabularyHash } from './vocabulary-check'
