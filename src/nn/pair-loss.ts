@@ -202,100 +202,61 @@ function checkSigns(op: string, target: Tensor, shape: readonly number[]): void 
   )
 }
 
-/** `mse` as a module. */
-export class MSELoss extends Module {
-  readonly #reduction: Reduction
+/** A loss function with its options, as a module without parameters. */
+abstract class PairLoss<Options extends object> extends Module {
+  protected readonly options: Partial<Options>
 
-  constructor({ reduction = 'mean' }: ReductionOptions = {}) {
+  constructor(options: Partial<Options> = {}) {
     super()
-    this.#reduction = reduction
+    this.options = options
   }
+}
 
+/** `mse` as a module. */
+export class MSELoss extends PairLoss<ReductionOptions> {
   forward(input: Tensor, target: Tensor): Tensor {
-    return mse(input, target, { reduction: this.#reduction })
+    return mse(input, target, this.options)
   }
 }
 
 /** `l1` as a module. */
-export class L1Loss extends Module {
-  readonly #options: ReductionOptions
-
-  constructor(options: ReductionOptions = {}) {
-    super()
-    this.#options = options
-  }
-
+export class L1Loss extends PairLoss<ReductionOptions> {
   forward(input: Tensor, target: Tensor): Tensor {
-    return l1(input, target, this.#options)
+    return l1(input, target, this.options)
   }
 }
 
 /** `smoothL1` as a module. */
-export class SmoothL1Loss extends Module {
-  readonly #options: SmoothL1Options
-
-  constructor(options: SmoothL1Options = {}) {
-    super()
-    this.#options = options
-  }
-
+export class SmoothL1Loss extends PairLoss<SmoothL1Options> {
   forward(input: Tensor, target: Tensor): Tensor {
-    return smoothL1(input, target, this.#options)
+    return smoothL1(input, target, this.options)
   }
 }
 
 /** `huber` as a module. */
-export class HuberLoss extends Module {
-  readonly #options: HuberOptions
-
-  constructor(options: HuberOptions = {}) {
-    super()
-    this.#options = options
-  }
-
+export class HuberLoss extends PairLoss<HuberOptions> {
   forward(input: Tensor, target: Tensor): Tensor {
-    return huber(input, target, this.#options)
+    return huber(input, target, this.options)
   }
 }
 
 /** `klDiv` as a module. */
-export class KLDivLoss extends Module {
-  readonly #options: KlDivOptions
-
-  constructor(options: KlDivOptions = {}) {
-    super()
-    this.#options = options
-  }
-
+export class KLDivLoss extends PairLoss<KlDivOptions> {
   forward(input: Tensor, target: Tensor): Tensor {
-    return klDiv(input, target, this.#options)
+    return klDiv(input, target, this.options)
   }
 }
 
 /** `marginRanking` as a module. */
-export class MarginRankingLoss extends Module {
-  readonly #options: MarginOptions
-
-  constructor(options: MarginOptions = {}) {
-    super()
-    this.#options = options
-  }
-
+export class MarginRankingLoss extends PairLoss<MarginOptions> {
   forward(a: Tensor, b: Tensor, target: Tensor): Tensor {
-    return marginRanking(a, b, target, this.#options)
+    return marginRanking(a, b, target, this.options)
   }
 }
 
 /** `cosineEmbedding` as a module. */
-export class CosineEmbeddingLoss extends Module {
-  readonly #options: MarginOptions
-
-  constructor(options: MarginOptions = {}) {
-    super()
-    this.#options = options
-  }
-
+export class CosineEmbeddingLoss extends PairLoss<MarginOptions> {
   forward(a: Tensor, b: Tensor, target: Tensor): Tensor {
-    return cosineEmbedding(a, b, target, this.#options)
+    return cosineEmbedding(a, b, target, this.options)
   }
 }
