@@ -95,7 +95,8 @@ describe('Llama', () => {
     const model = lively()
     const before = ef.memory().cpu.tensors
     const found = await model.generate([1, 2])
-    expect(ef.memory().cpu.tensors).toBe(before)
+    // What earlier tests dropped may be collected meanwhile, so the count may fall.
+    expect(ef.memory().cpu.tensors).toBeLessThanOrEqual(before)
     expect(found).toHaveLength(7)
     const logits = model.forward(ids([[1, 2, ...found.slice(0, -1)]]))
     expect([...(await ef.argmax(ef.select(logits, 0, 0), 1).data())].slice(1)).toEqual(found)
