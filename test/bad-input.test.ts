@@ -405,6 +405,7 @@ describe('a disk that fills up while a checkpoint is saved', () => {
       console.log(error.name + ': ' + error.message)
     }`
 
+  // The disk is made full by the shell's `ulimit -f`, which only Linux is known to report as a write error.
   it.runIf(process.platform === 'linux')(
     'leaves the old checkpoint and no other file, and says what to do',
     async () => {
