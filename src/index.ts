@@ -15,6 +15,7 @@ export * as models from './models'
 export * as nn from './nn'
 export { summary } from './nn/summary'
 export * as optim from './optim'
+export { profile, type Profile, type ProfiledKernel } from './profile'
 export {
   arange,
   eye,

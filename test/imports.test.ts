@@ -13,7 +13,7 @@ const layers: string[][] = [
   ['platform'],
   ['backend'],
   ['tensor', 'autograd'],
-  ['init'],
+  ['init', 'profile'],
   ['nn'],
   ['optim'],
   ['text'],

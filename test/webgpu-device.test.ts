@@ -66,6 +66,7 @@ describe('no GPU', () => {
     const real = await adapter()
     const refusing = {
       limits: real.limits,
+      features: real.features,
       info: real.info,
       requestDevice: async () => {
         throw new Error('too many devices')

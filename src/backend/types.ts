@@ -50,6 +50,23 @@ export type RandomKind =
   | { readonly kind: 'int'; readonly low: number; readonly high: number }
   | { readonly kind: 'bernoulli'; readonly p: number }
 
+/** What a device did during a while. */
+export interface DeviceProfile {
+  /** Kernel launches. */
+  readonly dispatches: number
+  /** Batches handed to the GPU; 0 on the cpu, as the next two. */
+  readonly submits: number
+  /** Kernels compiled. */
+  readonly newPipelines: number
+  /** GPU buffers made, rather than used again. */
+  readonly newBuffers: number
+  /** Bytes that came from the host and that went to it. */
+  readonly bytesWritten: number
+  readonly bytesRead: number
+  /** By name: launches, and milliseconds on the device, null where it has no clock. */
+  readonly kernels: ReadonlyMap<string, { readonly calls: number; readonly ms: number | null }>
+}
+
 export interface Backend {
   readonly name: DeviceName
   /** What made the device unusable, once something did; `init` then opens another. */
@@ -128,6 +145,12 @@ export interface Backend {
 
   /** Fills a contiguous view with random numbers (float dtypes; int32 for `int`; bool for `bernoulli`). */
   random(kind: RandomKind, seed: number, stream: number, output: View): void
+
+  /**
+   * Starts to count and time; the function returned stops it and resolves to the counts once the work asked for until
+   * then is done. Where it is missing (cpu) calls of these methods are timed from outside.
+   */
+  startProfile?(): () => Promise<DeviceProfile>
 
   /** Resolves when all queued work is done; rejects with a pending device error. */
   synchronize(): Promise<void>

@@ -10,7 +10,14 @@ import { DeviceError, DeviceLostError, OutOfMemoryError } from '../../errors'
 export type Filter = 'validation' | 'out-of-memory' | 'internal'
 
 /** Values of the WebGPU constants: in Node they are no globals until a `webgpu` package defines them. */
-export const USAGE = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 0x40, STORAGE: 0x80 } as const
+export const USAGE = {
+  MAP_READ: 1,
+  COPY_SRC: 4,
+  COPY_DST: 8,
+  UNIFORM: 0x40,
+  STORAGE: 0x80,
+  QUERY_RESOLVE: 0x200,
+} as const
 export const MAP_READ = 1
 export const STAGE_COMPUTE = 4
 
@@ -120,6 +127,8 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const
 
+const OPTIONAL_FEATURES = ['timestamp-query'] as const
+
 /** A device with all the adapter has to give. Throws DeviceError where there is no adapter. */
 export async function requestDevice(gpu: GPU): Promise<{ device: GPUDevice; adapter: GPUAdapter }> {
   // A headless browser's first answer is null once in a while.
@@ -135,8 +144,10 @@ export async function requestDevice(gpu: GPU): Promise<{ device: GPUDevice; adap
     const value = adapter.limits[name]
     if (typeof value === 'number') requiredLimits[name] = value
   }
+  // Timestamps are for `profile`.
+  const requiredFeatures = OPTIONAL_FEATURES.filter((name) => adapter.features.has(name))
   try {
-    return { device: await adapter.requestDevice({ requiredLimits }), adapter }
+    return { device: await adapter.requestDevice({ requiredLimits, requiredFeatures }), adapter }
   } catch (error) {
     throw new DeviceError(`webgpu: the adapter refused a device: ${(error as Error).message}`, {
       cause: error,

@@ -2,7 +2,16 @@
 
 import { DeviceError, IndexError } from '../../errors'
 import type { Program } from '../program'
-import type { Backend, DeviceBuffer, DType, HostArray, RandomKind, ReduceKind, View } from '../types'
+import type {
+  Backend,
+  DeviceBuffer,
+  DeviceProfile,
+  DType,
+  HostArray,
+  RandomKind,
+  ReduceKind,
+  View,
+} from '../types'
 import { argReduce } from './arg-reduce'
 import { argSort } from './arg-sort'
 import { elementOf } from './bindings'
@@ -39,10 +48,13 @@ export interface WebGpuStats {
   submits: number
   /** Kernels compiled. */
   pipelines: number
-  /** GPU buffers made (those taken from the pool again do not count). */
+  /** GPU buffers made, also to read from (those used again do not count). */
   buffersCreated: number
   /** Bytes of GPU memory held now, in use or pooled. */
   bytesAllocated: number
+  /** Bytes that came from the host and that went to it. */
+  bytesWritten: number
+  bytesRead: number
 }
 
 /** What is known of the adapter; empty strings where a browser does not tell. */
@@ -118,8 +130,35 @@ export class WebGpuBackend implements Backend {
       dispatches: this.#queue.dispatches,
       submits: this.#queue.submits,
       pipelines: this.#pipelines.count,
-      buffersCreated: this.#pool.created,
+      buffersCreated: this.#pool.created + this.#queue.stagingCreated,
       bytesAllocated: this.#pool.totalBytes,
+      bytesWritten: this.#queue.bytesWritten,
+      bytesRead: this.#queue.bytesRead,
+    }
+  }
+
+  startProfile(): () => Promise<DeviceProfile> {
+    const before = this.stats
+    const stop = this.#queue.startTimer()
+    // What was under way before is not part of it.
+    const submits = this.#queue.submits
+    return async () => {
+      const after = this.stats
+      const timer = await stop()
+      return {
+        dispatches: after.dispatches - before.dispatches,
+        submits: this.#queue.submits - submits,
+        newPipelines: after.pipelines - before.pipelines,
+        newBuffers: after.buffersCreated - before.buffersCreated,
+        bytesWritten: after.bytesWritten - before.bytesWritten,
+        bytesRead: after.bytesRead - before.bytesRead,
+        kernels: new Map(
+          [...timer.kernels].map(([name, { calls, time }]) => [
+            name,
+            { calls, ms: timer.measures ? time / 1e6 : null },
+          ]),
+        ),
+      }
     }
   }
 

@@ -8,6 +8,7 @@ import { DeviceError } from '../../errors'
 import { type Device, MAP_READ, USAGE } from './device'
 import type { Kernel, Pipelines } from './pipelines'
 import type { Block, Pool } from './pool'
+import { Timer } from './timer'
 
 /** Dispatches per submit. */
 const MAX_DISPATCHES = 128
@@ -36,8 +37,13 @@ export class CommandQueue {
   #pending = 0
   #lastOp = ''
   #batch = 0
+  /** Set while someone profiles. */
+  #timer: Timer | null = null
   dispatches = 0
   submits = 0
+  stagingCreated = 0
+  bytesWritten = 0
+  bytesRead = 0
 
   constructor(device: Device, pool: Pool, pipelines: Pipelines) {
     this.#device = device
@@ -63,7 +69,7 @@ export class CommandQueue {
     const offset = this.#slotEnd
     this.#slotEnd += bytes
     this.#slots.set(params, offset / 4)
-    const pass = this.#openPass()
+    const pass = this.#openPass(op)
     pass.setPipeline(kernel.pipeline)
     pass.setBindGroup(0, this.#pipelines.bindGroup(kernel.access, blocks))
     pass.setBindGroup(1, this.#uniformGroups[slot], [offset])
@@ -80,12 +86,14 @@ export class CommandQueue {
     const encoder = this.#encoder
     if (!encoder) return
     this.#closePass()
+    const collected = this.#timer?.collect(encoder)
     this.#encoder = null
     const { queue } = this.#device.gpu
     this.#device.guard(`a batch ending with ${this.#lastOp}`, 0, ['validation', 'out-of-memory'], () => {
       if (this.#slotEnd > 0) queue.writeBuffer(this.#uniforms, 0, this.#slots, 0, this.#slotEnd / 4)
       queue.submit([encoder.finish()])
     })
+    collected?.()
     this.#slotEnd = 0
     this.#pending = 0
     this.#batch++
@@ -96,6 +104,7 @@ export class CommandQueue {
   /** Copies host bytes into a block. */
   write(block: Block, byteOffset: number, data: ArrayBufferView): void {
     if (this.#encoder && block.batch === this.#batch) this.flush()
+    this.bytesWritten += data.byteLength
     this.#device.guard('write', data.byteLength, ['validation'], () =>
       this.#device.gpu.queue.writeBuffer(block.gpu, byteOffset, unshared(data)),
     )
@@ -111,6 +120,7 @@ export class CommandQueue {
     byteLength: number,
   ): Promise<{ bytes: ArrayBuffer; cell: Uint32Array }> {
     this.#device.check()
+    this.bytesRead += byteLength
     const withCell = this.#cellUsed
     const size = byteLength + (withCell ? CELL_BYTES : 0)
     if (size === 0) {
@@ -149,6 +159,19 @@ export class CommandQueue {
       : { bytes, cell: new Uint32Array(2) }
   }
 
+  /** Times kernels from here on; the function returned stops it and resolves to the times. */
+  startTimer(): () => Promise<Timer> {
+    this.flush()
+    const timer = new Timer(this.#device, MAX_DISPATCHES)
+    this.#timer = timer
+    return async () => {
+      this.flush()
+      this.#timer = null
+      await timer.done()
+      return timer
+    }
+  }
+
   /** Resolves when all submitted work is done; rejects with the device's first error. */
   async idle(): Promise<void> {
     await this.#device.gpu.queue.onSubmittedWorkDone().catch(() => {})
@@ -169,8 +192,10 @@ export class CommandQueue {
     return this.#encoder
   }
 
-  #openPass(): GPUComputePassEncoder {
-    this.#pass ??= this.#openEncoder().beginComputePass()
+  #openPass(op: string): GPUComputePassEncoder {
+    // A pass can be timed, a dispatch cannot.
+    if (this.#timer) this.#closePass()
+    this.#pass ??= this.#openEncoder().beginComputePass(this.#timer?.pass(op))
     return this.#pass
   }
 
@@ -183,6 +208,7 @@ export class CommandQueue {
     const found = this.#staging.findIndex((b) => b.size >= bytes && b.size <= 4 * bytes + 4096)
     if (found >= 0) return this.#staging.splice(found, 1)[0]
     const size = Math.ceil(bytes / 4096) * 4096
+    this.stagingCreated++
     return this.#device.guard('read', size, ['out-of-memory', 'validation'], () =>
       this.#device.gpu.createBuffer({
         size: Math.min(size, this.#device.gpu.limits.maxBufferSize),
