@@ -16,6 +16,7 @@ export default defineConfig(async () => {
     test: {
       include: ['test/**/*.test.ts'],
       setupFiles: ['./test/support/setup.ts'],
+      globalSetup: ['./test/support/packed.setup.ts'],
       // A process per test file: a driver that crashes takes one file with it, not the run.
       pool: 'forks' as const,
       maxWorkers: 2,

@@ -1,13 +1,12 @@
-// The package as its users get it: packed, installed alone in an empty folder, the README's first script run in
-// Node and, bundled by Vite, in a page. Nothing else is installed there: no `webgpu`, no peer.
+// The package as its users get it: packed, and installed alone in an empty folder: no `webgpu`, no peer. The scripts of
+// README and guides, run against the same package, are in test/docs.
 import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import ts from 'typescript'
-import { build } from 'vite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { siteFromFolder, withPage } from '../support/chromium'
+import { installPacked } from '../support/packed'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'evenfold-package-'))
@@ -16,37 +15,7 @@ const bin = (name: string) => path.join(root, 'node_modules/.bin', name)
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 
-/** The README's scripts, unchanged; the first is the one users meet first. */
-function scripts(): string[] {
-  const readme = fs.readFileSync(path.join(root, 'README.md'), 'utf8')
-  const found = [...readme.matchAll(/^```(?:ts|js|typescript|javascript)\n(.*?)^```/gms)].map(
-    ([, code]) => code,
-  )
-  if (found.length === 0) throw new Error('README.md has no ts or js code block.')
-  return found
-}
-
-beforeAll(() => {
-  execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'pipe' })
-  const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder]
-  const tarball = execFileSync('npm', pack, { cwd: root, encoding: 'utf8' }).trim()
-  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
-  run(
-    'npm',
-    'install',
-    '--offline',
-    '--ignore-scripts',
-    '--no-audit',
-    '--no-fund',
-    '--silent',
-    `./${tarball}`,
-  )
-  const [first, ...others] = scripts()
-  fs.writeFileSync(path.join(folder, 'first.ts'), first)
-  others.forEach((code, i) => {
-    fs.writeFileSync(path.join(folder, `other-${i}.ts`), code)
-  })
-}, 180_000)
+beforeAll(() => installPacked(folder), 180_000)
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 describe('the packed package', () => {
@@ -93,20 +62,14 @@ describe('the packed package', () => {
     expect(loose).toEqual([])
   })
 
-  it("type-checks under strict: the README's scripts, and every path that needs no peer", () => {
+  it('type-checks under strict: every path that needs no peer', () => {
     const { exports } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'))
     const needPeers = ['./testing']
     const paths = Object.keys(exports).filter((name) => !name.endsWith('.json') && !needPeers.includes(name))
     const lines = paths.map((name, i) => `export * as path${i} from '${path.posix.join('evenfold', name)}'`)
     fs.writeFileSync(path.join(folder, 'paths.ts'), lines.join('\n'))
     const flags = ['--strict', '--noEmit', '--target', 'es2022', '--module', 'nodenext']
-    const others = scripts()
-      .slice(1)
-      .map((_, i) => `other-${i}.ts`)
-    const { stdout } = spawnSync(bin('tsc'), [...flags, 'first.ts', ...others, 'paths.ts'], {
-      cwd: folder,
-      encoding: 'utf8',
-    })
+    const { stdout } = spawnSync(bin('tsc'), [...flags, 'paths.ts'], { cwd: folder, encoding: 'utf8' })
     expect(stdout).toBe('')
   })
 
@@ -139,37 +102,5 @@ describe('the packed package', () => {
     const [chosen, error, after] = run(process.execPath, 'init.mjs').trim().split('\n')
     expect([chosen, after]).toEqual(['cpu', 'cpu'])
     expect(error).toMatch(/^true .*install.*webgpu/)
-  })
-
-  it("runs the README's other scripts", () => {
-    scripts()
-      .slice(1)
-      .forEach((_, i) => {
-        fs.copyFileSync(path.join(folder, `other-${i}.ts`), path.join(folder, `other-${i}.mjs`))
-        expect(run(process.execPath, `other-${i}.mjs`)).not.toBe('')
-      })
-  })
-
-  it("runs the README's first script in Node, and the same in a page bundled by Vite", async () => {
-    fs.copyFileSync(path.join(folder, 'first.ts'), path.join(folder, 'first.mjs'))
-    const inNode = run(process.execPath, 'first.mjs').trim()
-    expect(inNode).not.toBe('')
-
-    fs.writeFileSync(
-      path.join(folder, 'index.html'),
-      '<!doctype html><script type="module" src="/first.mjs"></script>',
-    )
-    const outDir = path.join(folder, 'site')
-    await build({ root: folder, configFile: false, logLevel: 'error', build: { outDir } })
-    const inPage = await withPage(siteFromFolder(outDir), async (page) => {
-      const lines: string[] = []
-      const url = page.url()
-      await page.goto('about:blank')
-      page.on('console', (message) => lines.push(message.text()))
-      await page.goto(url)
-      await expect.poll(() => lines.join('\n'), { timeout: 60_000 }).toContain(inNode.split('\n').at(-1))
-      return lines.join('\n')
-    })
-    expect(inPage).toBe(inNode)
   })
 })

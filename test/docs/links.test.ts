@@ -1,0 +1,73 @@
+// What the docs name exists: pages and headings that are linked, scripts and files in commands, paths in the text.
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { type Page, pageNames, readPage, root } from './markdown'
+
+const pages = pageNames().map(readPage)
+const { scripts } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>
+}
+
+/** What npm does without a script of the project's. */
+const NPM = ['ci', 'install', 'i', 'pack', 'publish', 'create', 'init']
+/** Other programs that a reader is asked to run. */
+const PROGRAMS = ['bash', 'cat', 'cd', 'curl', 'git', 'mkdir', 'node', 'pip', 'python', 'python3', 'unzip']
+/** A file or folder of the project's, without a placeholder in it. */
+const PATH = /^(?:src|test|docs|examples|experiments|scripts|shaders|bench|\.ci)\/[\w./-]*$/
+
+const exists = (name: string): boolean => fs.existsSync(path.join(root, name))
+
+describe.each(pages)('$path', (page) => {
+  it('links to what is there', () => {
+    const broken = page.links.filter(({ target }) => !leads(page, target))
+    expect(broken).toEqual([])
+  })
+
+  it('names commands that are there', () => {
+    const problems = page.blocks.flatMap((block) =>
+      block.language === 'sh'
+        ? block.code.split('\n').flatMap((line, i) => complaints(line, page, block.line + i))
+        : [],
+    )
+    expect(problems).toEqual([])
+  })
+
+  it('names files that are there', () => {
+    const words = page.spans.flatMap(({ line, code }) => code.split(/\s+/).map((word) => ({ line, word })))
+    expect(words.filter(({ word }) => PATH.test(word) && !exists(word))).toEqual([])
+  })
+})
+
+function leads(page: Page, target: string): boolean {
+  if (/^[a-z]+:/.test(target)) return true
+  const [file, anchor] = target.split('#')
+  const name = file === '' ? page.path : path.posix.join(path.posix.dirname(page.path), file)
+  if (!exists(name)) return false
+  return anchor === undefined || readPage(name).anchors.has(anchor)
+}
+
+/** What is wrong with a line of shell. */
+function complaints(line: string, page: Page, number: number): string[] {
+  const fail = (what: string) => [`${page.path}:${number}: ${what}`]
+  return line
+    .replace(/(^|\s)#.*$/, '')
+    .split(/&&|\|\||[|;]/)
+    .flatMap((command) => {
+      const words = command
+        .trim()
+        .split(/\s+/)
+        .filter((word) => !/^[A-Z_]+=/.test(word))
+      const [program, first, second] = words
+      if (!program) return []
+      const absent = words.filter((word) => PATH.test(word) && !exists(word))
+      if (absent.length > 0) return fail(`no file ${absent.join(', ')}`)
+      if (program === 'npm') {
+        const name = first === 'run' ? second : first
+        const known = first === 'run' ? name in scripts : name in scripts || NPM.includes(name)
+        return known ? [] : fail(`no npm script '${name}'`)
+      }
+      if (program === 'npx') return exists(`node_modules/.bin/${first}`) ? [] : fail(`no program '${first}'`)
+      return PROGRAMS.includes(path.basename(program)) ? [] : fail(`unknown program '${program}'`)
+    })
+}
