@@ -23,6 +23,7 @@ const layers: string[][] = [
   ['parquet'],
   ['models'],
   ['train'],
+  ['report'],
   ['index'],
   ['testing'],
 ]
@@ -99,6 +100,7 @@ describe('imports in src/', () => {
       testing: /^(fast-check|vitest)$/,
       tokenizers: /^@huggingface\/tokenizers$/,
       parquet: /^hyparquet$/,
+      report: /^echarts\//,
     }
     const wrong = imports.filter(({ from, specifier, typeOnly }) => {
       if (/^\.|^#platform$/.test(specifier)) return false

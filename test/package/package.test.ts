@@ -75,7 +75,7 @@ describe('the packed package', () => {
 
   it('gives every path by itself, with the same classes, and tensors that have their methods', () => {
     const { exports } = JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8'))
-    const needPeers = ['./testing', './tokenizers', './parquet']
+    const needPeers = ['./testing', './tokenizers', './parquet', './report']
     const modules = Object.keys(exports).filter(
       (name) => !name.endsWith('.json') && !needPeers.includes(name),
     )
