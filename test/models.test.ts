@@ -184,3 +184,116 @@ describe('GRUClassifier', () => {
     expect(Math.abs(analytic)).toBeGreaterThan(1e-8)
   })
 })
+
+describe.each([
+  { pooling: 'cls', block: 'prenorm' },
+  { pooling: 'mean', block: 'postnorm' },
+] as const)('TransformerClassifier, $pooling of $block blocks', (options) => {
+  const small = { ...options, vocabularySize: 12, embeddingSize: 4, hiddenSize: 6, numHeads: 2, maxLength: 6 }
+  const rows = [
+    [3, 7, 1, 5, 0, 0],
+    [2, 9, 0, 0, 0, 0],
+    [4, 4, 6, 8, 1, 11],
+  ]
+  const lengths = [4, 2, 6]
+
+  it('gives each text the same logits however it is padded, by lengths, by mask or by the ids', async () => {
+    const model = new models.TransformerClassifier({ ...small, dtype: 'float64' }).eval()
+    const all = await Promise.all(
+      [{ lengths }, {}, { mask: ids(rows).ne(0) }].map((where) => model.forward(ids(rows), where).tolist()),
+    )
+    for (const [i, row] of rows.entries()) {
+      const [alone] = (await model.forward(ids([row.slice(0, lengths[i])])).tolist()) as number[][]
+      for (const logits of all as number[][][]) {
+        for (const c of [0, 1]) expect(logits[i][c]).toBeCloseTo(alone[c], 12)
+      }
+    }
+  })
+
+  it('shows how much each token counted: what goes to padding is 0, and CLS takes the rest', async () => {
+    const model = new models.TransformerClassifier({ ...small, numClasses: 3 }).eval()
+    const [logits, attention] = model.forward(ids(rows), { lengths, attention: true })
+    expect([logits.shape, attention.shape]).toEqual([
+      [3, 3],
+      [3, 6],
+    ])
+    expect(await logits.tolist()).toEqual(await model.forward(ids(rows), { lengths }).tolist())
+    for (const [i, row] of ((await attention.tolist()) as number[][]).entries()) {
+      expect(row.map((w) => w > 0)).toEqual(row.map((_, t) => t < lengths[i]))
+      expect(row.reduce((n, w) => n + w, 0)).toBeLessThan(1)
+    }
+  })
+
+  it('takes a row of padding only', async () => {
+    const model = new models.TransformerClassifier(small).eval()
+    const [logits, attention] = model.forward(
+      ids([
+        [0, 0],
+        [1, 0],
+      ]),
+      { attention: true },
+    )
+    logits.sum().backward()
+    expect(await attention.select(0, 0).tolist()).toEqual([0, 0])
+    expect(await logits.isfinite().all().item()).toBe(1)
+    for (const p of model.parameters()) expect((await p.grad?.isfinite().all().item()) ?? 1).toBe(1)
+  })
+
+  it('learns, and holds no more memory after forty steps than after two', async () => {
+    ef.manualSeed(0)
+    const model = ef.tidy(() => new models.TransformerClassifier({ ...small, dropout: 0.1 }))
+    const losses: number[] = []
+    const held: number[] = []
+    for (let step = 0; step < 40; step++) {
+      const x = ids(rows)
+      const target = ef.tensor([0, 1, 0], { dtype: 'int32' })
+      const logits = model.forward(x, { lengths })
+      const loss = crossEntropy(logits, target)
+      loss.backward()
+      descend(model, 0.3)
+      losses.push(await loss.item())
+      for (const t of [x, target, logits, loss]) t.dispose()
+      ef.releaseSpent()
+      held.push(ef.memory().cpu.bytes)
+    }
+    expect(losses.at(-1)).toBeLessThan(losses[0] / 3)
+    expect(held[39]).toBe(held[1])
+  })
+
+  it('has state-dict keys as PyTorch names them', () => {
+    const keys = Object.keys(new models.TransformerClassifier({ ...small, numLayers: 1 }).stateDict())
+    const block = ['layer_norm_1', 'attn.in_proj', 'attn.out_proj', 'layer_norm_2', 'linear.0', 'linear.3']
+    const expected = [
+      'embedding.weight',
+      'cls_token',
+      'pos_embedding',
+      ...block.flatMap((name) =>
+        ['weight', 'bias'].map(
+          (kind) => `transformer.0.${name}${name.endsWith('in_proj') ? '_' : '.'}${kind}`,
+        ),
+      ),
+      'mlp_head.weight',
+      'mlp_head.bias',
+    ]
+    expect(keys.sort()).toEqual(
+      [...expected.map((key) => `transformer.${key}`), 'linear.weight', 'linear.bias'].sort(),
+    )
+  })
+
+  it('refuses what it cannot do', () => {
+    const model = new models.TransformerClassifier(small)
+    expect(() => model.forward(ids([[1, 2, 3, 4, 5, 6, 7]]))).toThrow(ef.ShapeError)
+    expect(() => model.forward(ids([[1, 2, 3, 4, 5, 6, 7]]))).toThrow(/7.*\b6\b/)
+    expect(() => model.forward(ids(rows), { lengths, mask: ids(rows).ne(0) })).toThrow(ef.ArgumentError)
+    for (const [wrong, message] of [
+      [{ numHeads: 3 }, /heads do not divide/],
+      [{ pooling: 'max' as 'cls' }, /unknown pooling 'max'; expected 'cls' or 'mean'/],
+      [{ block: 'sandwich' as 'prenorm' }, /unknown block 'sandwich'/],
+      [{ numClasses: 0 }, /numClasses is 0/],
+      [{ maxLength: 0 }, /maxLength is 0/],
+    ] as const) {
+      expect(() => new models.TransformerClassifier({ ...small, ...wrong })).toThrow(ef.ArgumentError)
+      expect(() => new models.TransformerClassifier({ ...small, ...wrong })).toThrow(message)
+    }
+  })
+})

@@ -1,4 +1,4 @@
-// Attention, Transformer encoders, RMSNorm and the study's Transformer: outputs and gradients equal PyTorch's, on every
+// Attention, Transformer encoders, RMSNorm, the study's Transformer and the classifier of it: outputs and gradients equal PyTorch's, on every
 // device.
 import type * as ef from 'evenfold'
 import { expect, it } from 'vitest'
@@ -82,6 +82,15 @@ describeDevices('attention', (where) => {
     return checkGolden(golden, where, ['ids', 'mask'], model, ({ ids, mask }, m) =>
       m.forward(ids, mask ?? null),
     )
+  })
+
+  cases('transformerClassifier', (golden) => {
+    const options = golden.options as unknown as models.TransformerClassifierOptions
+    const model = new models.TransformerClassifier({ ...options, dropout: 0, ...where })
+    return checkGolden(golden, where, ['ids', 'mask'], model, ({ ids, mask }, m) => {
+      const [output, attention] = m.forward(ids, { mask, attention: true })
+      return { output, attention }
+    })
   })
 })
 

@@ -57,10 +57,20 @@ abstract class AttentionBlock extends Module {
   /** `x` [B, L, embedDim], `mask` [B, L], true (or not 0) at the positions to look at, to [B, L, embedDim]. */
   abstract override forward(x: Tensor, mask?: Tensor | null): Tensor
 
+  /** How much each position of the block's input looks at each, [B, L, L], as the mean of the heads. */
+  abstract attentionWeights(x: Tensor, mask?: Tensor | null): Tensor
+
   protected attend(x: Tensor, mask: Tensor | null): Tensor {
-    const keyPaddingMask = mask && (mask.dtype === 'bool' ? logicalNot(mask) : eq(mask, 0))
-    return this.attn.forward(x, x, x, { keyPaddingMask, needWeights: false })[0]
+    return this.attn.forward(x, x, x, { keyPaddingMask: ignored(mask), needWeights: false })[0]
   }
+
+  protected weights(x: Tensor, mask: Tensor | null): Tensor {
+    return tidy(() => this.attn.forward(x, x, x, { keyPaddingMask: ignored(mask) })[1]!)
+  }
+}
+
+function ignored(mask: Tensor | null): Tensor | null {
+  return mask && (mask.dtype === 'bool' ? logicalNot(mask) : eq(mask, 0))
 }
 
 /** a = x + attn(LN1 x), out = a + FFN(LN2 a). */
@@ -75,6 +85,10 @@ export class PreNormAttentionBlock extends AttentionBlock {
       return add(a, this.linear.forward(this.layerNorm2.forward(a)))
     })
   }
+
+  override attentionWeights(x: Tensor, mask: Tensor | null = null): Tensor {
+    return tidy(() => this.weights(this.layerNorm1.forward(x), mask))
+  }
 }
 
 /** a = LN1(x + attn(x)), out = LN2(a + FFN(a)). */
@@ -88,5 +102,9 @@ export class PostNormAttentionBlock extends AttentionBlock {
       const a = this.layerNorm1.forward(add(x, this.attend(x, mask)))
       return this.layerNorm2.forward(add(a, this.linear.forward(a)))
     })
+  }
+
+  override attentionWeights(x: Tensor, mask: Tensor | null = null): Tensor {
+    return this.weights(x, mask)
   }
 }

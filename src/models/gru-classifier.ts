@@ -1,12 +1,9 @@
 // A text classifier that trains well on small data: bidirectional GRU, soft attention over its steps, one linear layer.
 
-import { ArgumentError } from '../errors'
-import { arange, tensor } from '../tensor/create'
-import { lt, ne } from '../tensor/ops/elementwise'
 import { sum } from '../tensor/ops/reduce'
-import { squeeze, unsqueeze } from '../tensor/ops/views'
+import { squeeze } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
-import { Tensor } from '../tensor/tensor'
+import type { Tensor } from '../tensor/tensor'
 import { Dropout } from '../nn/dropout'
 import type { SequenceMask } from '../nn/recurrent-layer'
 import { Linear } from '../nn/linear'
@@ -14,6 +11,7 @@ import { Module } from '../nn/module'
 import type { LayerOptions } from '../nn/options'
 import { Encoder } from './encoder'
 import { SoftAttention } from './soft-attention'
+import { checkSequenceMask, tokenMask } from './tokens'
 
 export interface GRUClassifierOptions extends LayerOptions {
   /** Number of token ids; id 0 is padding. */
@@ -64,24 +62,13 @@ export class GRUClassifier extends Module {
     ids: Tensor,
     { lengths, mask, attention = false }: SequenceMask & { attention?: boolean } = {},
   ): Tensor | [Tensor, Tensor] {
-    const real = tokenMask(ids, lengths, mask)
-    const [outputs, hidden] = this.encoder.forward(ids, null, lengths ? { lengths } : { mask: real })
-    const [attended, weights] = this.attention.forward(outputs, hidden, real)
-    // The tape keeps what it needs of a mask made here; nobody else would release it.
-    if (real !== mask) real.dispose()
-    const logits = this.linear.forward(this.dropout.forward(sum(attended, 1)))
-    return attention ? [logits, squeeze(weights, 2)] : logits
+    checkSequenceMask('GRUClassifier', { lengths, mask })
+    return tidy(() => {
+      const real = tokenMask(ids, { lengths, mask })
+      const [outputs, hidden] = this.encoder.forward(ids, null, lengths ? { lengths } : { mask: real })
+      const [attended, weights] = this.attention.forward(outputs, hidden, real)
+      const logits = this.linear.forward(this.dropout.forward(sum(attended, 1)))
+      return attention ? [logits, squeeze(weights, 2)] : logits
+    })
   }
-}
-
-/** [B, L], true at tokens. */
-function tokenMask(ids: Tensor, lengths: SequenceMask['lengths'], mask: Tensor | undefined): Tensor {
-  if (lengths && mask) throw new ArgumentError('GRUClassifier: give lengths or mask, not both')
-  if (mask) return mask
-  return tidy(() => {
-    if (!lengths) return ne(ids, 0)
-    const given =
-      lengths instanceof Tensor ? lengths : tensor(lengths, { dtype: 'int32', device: ids.device })
-    return lt(arange(ids.shape[1], { device: ids.device }), unsqueeze(given, 1))
-  })
 }

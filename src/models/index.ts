@@ -46,4 +46,5 @@ export {
   type PretrainedFiles,
 } from './pretrained'
 export { SoftAttention, type SoftAttentionOptions } from './soft-attention'
+export { TransformerClassifier, type TransformerClassifierOptions } from './transformer-classifier'
 export { Transformer, type TransformerOptions } from './transformer'

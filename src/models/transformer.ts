@@ -83,6 +83,11 @@ export class Transformer extends Module {
    * @throws ShapeError for more tokens than there are positions.
    */
   forward(ids: Tensor, mask: Tensor | null = null): Tensor {
+    return tidy(() => this.mlpHead.forward(select(this.hiddenStates(ids, mask).at(-1)!, 1, 0)))
+  }
+
+  /** Arguments as of `forward`; what each block reads and, last, what the last one writes: [B, 1 + L, embedDim], CLS first. */
+  hiddenStates(ids: Tensor, mask: Tensor | null = null): Tensor[] {
     const positions = this.posEmbedding.shape[1] - 1
     if (ids.ndim !== 2 || ids.shape[1] > positions) {
       throw new ShapeError(
@@ -99,13 +104,23 @@ export class Transformer extends Module {
       const { clsToken, posEmbedding } = this
       const tokens = cat([expand(clsToken, [B, 1, clsToken.shape[2]]), this.embedding.forward(ids)], 1)
       const x = this.dropout.forward(add(tokens, narrow(posEmbedding, 1, 0, L + 1)))
-      const looked = mask && cat([ones([B, 1], { dtype: 'bool', device: mask.device }), this.#bool(mask)], 1)
-      const out = this.transformer.reduce((h, block) => block.forward(h, looked), x)
-      return this.mlpHead.forward(select(out, 1, 0))
+      const looked = mask && this.#withCls(mask)
+      const states = [x]
+      for (const block of this.transformer) states.push(block.forward(states.at(-1)!, looked))
+      return states
     })
   }
 
-  #bool(mask: Tensor): Tensor {
-    return mask.dtype === 'bool' ? mask : ne(mask, 0)
+  /**
+   * How much each position looks at each in the last block, the mean of its heads: [B, 1 + L, 1 + L], CLS first. `states`
+   * are those of `hiddenStates` for the same mask.
+   */
+  attentionWeights(states: readonly Tensor[], mask: Tensor | null = null): Tensor {
+    return tidy(() => this.transformer.at(-1)!.attentionWeights(states.at(-2)!, mask && this.#withCls(mask)))
+  }
+
+  #withCls(mask: Tensor): Tensor {
+    const tokens = mask.dtype === 'bool' ? mask : ne(mask, 0)
+    return cat([ones([mask.shape[0], 1], { dtype: 'bool', device: mask.device }), tokens], 1)
   }
 }

@@ -136,13 +136,16 @@ def rms_norm():
 class Block(nn.Module):
     def __init__(self, embed, hidden, heads, prenorm):
         super().__init__()
-        self.prenorm = prenorm
+        self.prenorm, self.watched = prenorm, False
         self.layer_norm_1, self.layer_norm_2 = nn.LayerNorm(embed), nn.LayerNorm(embed)
         self.attn = nn.MultiheadAttention(embed, heads, batch_first=True)
         self.linear = nn.Sequential(nn.Linear(embed, hidden), nn.GELU(), nn.Dropout(0.0), nn.Linear(hidden, embed), nn.Dropout(0.0))
 
     def forward(self, x, mask=None):
-        attend = lambda y: self.attn(y, y, y, key_padding_mask=None if mask is None else ~mask, need_weights=False)[0]  # noqa: E731
+        def attend(y):
+            out, self.weights = self.attn(y, y, y, key_padding_mask=None if mask is None else ~mask, need_weights=self.watched)
+            return out
+
         if self.prenorm:
             a = x + attend(self.layer_norm_1(x))
             return a + self.linear(self.layer_norm_2(a))
@@ -160,13 +163,16 @@ class Transformer(nn.Module):
         self.mlp_head = nn.LayerNorm(embed)
 
     def forward(self, ids, mask=None):
+        return self.mlp_head(self.states(ids, mask)[:, 0])
+
+    def states(self, ids, mask=None):
         x = torch.cat([self.cls_token.expand(len(ids), -1, -1), self.embedding(ids)], 1)
         x = x + self.pos_embedding[:, : x.shape[1]]
         if mask is not None:
             mask = torch.cat([torch.ones(len(ids), 1, dtype=torch.bool), mask], 1)
         for block in self.transformer:
             x = block(x, mask)
-        return self.mlp_head(x[:, 0])
+        return x
 
 
 def study_transformer():
@@ -180,4 +186,33 @@ def study_transformer():
     return g
 
 
-ALL = [mha, attention_masks, head_dim, mask_after, encoder_layers, encoders, rms_norm, study_transformer]
+class TransformerClassifier(nn.Module):
+    def __init__(self, pooling, classes, *sizes):
+        super().__init__()
+        self.pooling = pooling
+        self.transformer = Transformer(*sizes)
+        self.transformer.transformer[-1].watched = True
+        self.linear = nn.Linear(sizes[1], classes)
+
+    def pool(self, x, mask):
+        if self.pooling == "cls":
+            return x[:, 0]
+        return torch.stack([row[1:][real].mean(0) for row, real in zip(x, mask)])
+
+    def forward(self, ids, mask):
+        states = self.transformer.states(ids, mask)
+        output = self.linear(self.transformer.mlp_head(self.pool(states, mask)))
+        return {"output": output, "attention": self.pool(self.transformer.transformer[-1].weights, mask)[:, 1:]}
+
+
+def transformer_classifier():
+    g = Golden("transformerClassifier")
+    ids = torch.tensor([[3, 7, 1, 5, 0], [2, 6, 0, 0, 0], [4, 4, 6, 8, 1]])
+    for pooling, block in (("cls", "prenorm"), ("mean", "postnorm")):
+        model = g.fill(TransformerClassifier(pooling, 3, 9, 4, 2, 2, 2, 5, block == "prenorm"))
+        sizes = {"vocabularySize": 9, "numClasses": 3, "embeddingSize": 4, "hiddenSize": 2, "numHeads": 2, "numLayers": 2, "maxLength": 5}
+        g.case(f"{pooling}.{block}", model, {"ids": ids, "mask": ids != 0}, model, pooling=pooling, block=block, **sizes)
+    return g
+
+
+ALL = [mha, attention_masks, head_dim, mask_after, encoder_layers, encoders, rms_norm, study_transformer, transformer_classifier]
