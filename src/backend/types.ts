@@ -50,6 +50,12 @@ export type RandomKind =
   | { readonly kind: 'int'; readonly low: number; readonly high: number }
   | { readonly kind: 'bernoulli'; readonly p: number }
 
+/** The operands of one elementwise call, all of one shape. */
+export interface ElementwiseCall {
+  readonly inputs: readonly View[]
+  readonly outputs: readonly View[]
+}
+
 /** What a device did during a while. */
 export interface DeviceProfile {
   /** Kernel launches. */
@@ -105,6 +111,16 @@ export interface Backend {
     kind: ReduceKind,
     program: Program,
     inputs: readonly View[],
+    scalars: readonly number[],
+    output: View,
+  ): void
+
+  /** Where a launch costs something: see each.ts, which does the same with the two methods above. */
+  elementwiseEach?(program: Program, calls: readonly ElementwiseCall[], scalars: readonly number[]): void
+  reduceEach?(
+    kind: ReduceKind,
+    program: Program,
+    operands: readonly (readonly View[])[],
     scalars: readonly number[],
     output: View,
   ): void

@@ -1,5 +1,6 @@
 // Gradient clipping on the device: no value is read back.
 
+import { elementwiseEach, reduceEach } from '../backend/each'
 import { constant, input, scalar } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError } from '../errors'
@@ -7,7 +8,6 @@ import { zeros } from '../tensor/create'
 import { noGrad } from '../tensor/scope'
 import { Tensor } from '../tensor/tensor'
 
-const IDENTITY = new Program([input(0)], 1)
 const ABSOLUTE = new Program([input(0).abs()], 1)
 const SQUARE = new Program([input(0).mul(input(0))], 1)
 const ROOT = new Program([input(0).sqrt()], 1)
@@ -59,36 +59,41 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, normType
     const { backend, dtype } = all[0]
     const grads = all.filter((g) => g.size > 0)
     const { kind, term, root, power } = normPrograms(normType)
-    // The last element stays 0, so that there is something to reduce where all gradients are empty.
-    const partial = zeros([grads.length + 1], { dtype, device: backend.name })
-    grads.forEach((g, i) => {
-      const slot = { ...partial.view(), offset: i, shape: [], strides: [] }
-      backend.reduce(kind, term, [g.view()], power ? [normType] : [], slot)
-    })
+    if (grads.length === 0) return zeros([], { dtype, device: backend.name })
     const norm = Tensor.allocate(backend, dtype, [])
-    backend.reduce(kind, IDENTITY, [partial.view()], [], norm.view())
+    const operands = grads.map((g) => [g.view()])
+    reduceEach(backend, kind, term, operands, power ? [normType] : [], norm.view())
     if (root) backend.elementwise(root, [norm.view()], power ? [1 / normType] : [], [norm.view()])
-    for (const g of grads) {
-      backend.elementwise(SCALE, [g.view(), norm.expand(g.shape).view()], [maxNorm], [g.view()])
-      g.storage.version++
-    }
+    change(grads, SCALE, [maxNorm], norm)
     return norm
   })
 }
 
+/** Runs a program over each gradient, in place; `factor` is a further operand, the same for all elements. */
+function change(
+  grads: readonly Tensor[],
+  program: Program,
+  scalars: readonly number[],
+  factor?: Tensor,
+): void {
+  const calls = grads
+    .filter((g) => g.size > 0)
+    .map((g) => {
+      const own = g.view()
+      const wide = factor && { ...factor.view(), shape: g.shape, strides: g.shape.map(() => 0) }
+      return { inputs: wide ? [own, wide] : [own], outputs: [own] }
+    })
+  if (calls.length > 0) elementwiseEach(grads[0].backend, program, calls, scalars)
+  for (const g of grads) g.storage.version++
+}
+
 /** Multiplies every gradient by a number, in place. */
 export function scaleGradients(params: Iterable<Tensor>, factor: number): void {
-  for (const g of gradientsOf(params)) {
-    if (g.size > 0) g.backend.elementwise(TIMES, [g.view()], [factor], [g.view()])
-    g.storage.version++
-  }
+  change(gradientsOf(params), TIMES, [factor])
 }
 
 /** Limits every gradient element to [-limit, limit] (torch.nn.utils.clip_grad_value_). */
 export function clipGradValue(params: Iterable<Tensor>, limit: number): void {
   if (!(limit >= 0)) throw new ArgumentError(`clipGradValue: limit is ${limit}; expected a number at least 0`)
-  for (const g of gradientsOf(params)) {
-    if (g.size > 0) g.backend.elementwise(LIMIT, [g.view()], [limit], [g.view()])
-    g.storage.version++
-  }
+  change(gradientsOf(params), LIMIT, [limit])
 }

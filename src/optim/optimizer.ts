@@ -4,15 +4,16 @@
 // the update kernels look at it and leave weights and state alone, and the number of the first such step
 // stays in a second cell until someone asks. So a NaN never reaches the weights, and no step waits for the GPU.
 
+import { elementwiseEach, reduceEach } from '../backend/each'
 import { type Expr, input, scalar } from '../backend/expr'
 import { Program } from '../backend/program'
-import type { DType } from '../backend/types'
+import type { DType, ElementwiseCall } from '../backend/types'
 import { ArgumentError, DeviceError, FormatError } from '../errors'
 import { zeros } from '../tensor/create'
 import { cpu, to } from '../tensor/ops/cast'
 import { fillStorage } from '../tensor/ops/views'
 import { escapeScopes, noGrad } from '../tensor/scope'
-import { formatShape, sameShape } from '../tensor/shape'
+import { contiguousStrides, formatShape, sameShape } from '../tensor/shape'
 import { Tensor } from '../tensor/tensor'
 
 /** Parameters with options of their own. */
@@ -29,8 +30,34 @@ export interface OptimizerState {
   tensors: Record<string, Tensor>
 }
 
+/** What is kept for a parameter: how many steps it took, and tensors of its shape by name. */
+interface ParameterState {
+  step: number
+  readonly tensors: Record<string, Tensor>
+}
+
+/** Elements of a storage that state tensors share, at most: 64 MiB of float32. */
+const SHARED_ELEMENTS = 2 ** 24
+
+/** State tensors start at multiples of 64 bytes. */
+const aligned = (size: number): number => Math.ceil(size / 16) * 16
+
+/** Cuts a list of parameters into runs that share a storage. */
+function runs(params: readonly Tensor[]): Tensor[][] {
+  const lists: Tensor[][] = []
+  let room = 0
+  for (const p of params) {
+    room -= aligned(p.size)
+    if (room < 0 || lists.length === 0) {
+      lists.push([])
+      room = SHARED_ELEMENTS - aligned(p.size)
+    }
+    lists[lists.length - 1].push(p)
+  }
+  return lists
+}
+
 const NON_FINITE = new Program([input(0).isFinite().not()], 1)
-const ANY = new Program([input(0, 'bool')], 1)
 const FIRST_BAD = new Program([input(0, 'bool').and(input(1).eq(0)).where(scalar(0), input(1))], 2, 1)
 
 /** The old value where the step is a bad one. */
@@ -53,7 +80,7 @@ export function beside(owner: string, p: Tensor, t: Tensor, dtype: DType): Tenso
 
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: Group<Options>[] = []
-  readonly #state = new Map<Tensor, { step: number; tensors: Record<string, Tensor> }>()
+  readonly #state = new Map<Tensor, ParameterState>()
   #stepCount = 0
   /** Number of the first step with a non-finite gradient, 0 if none; on the device. */
   #firstBad: Tensor | null = null
@@ -114,24 +141,22 @@ export abstract class Optimizer<Options extends { lr: number }> {
       this.#settle(params)
       this.#stepCount++
       if (params.length === 0) return
-      const bad = this.#guard(params)
+      const filled = params.filter((p) => p.size > 0)
+      const bad = filled.length > 0 ? this.#guard(filled) : null
       for (const { group, params: list } of ready) {
         const names = this.stateNames(group)
+        this.#extendState(list, names)
+        // Parameters with a gradient since equally many steps are updated with the same numbers, hence together.
+        const bySteps = new Map<number, Tensor[]>()
         for (const p of list) {
-          const state = this.#stateOf(p, names)
-          state.step++
-          const { program, scalars } = this.update(group, state.step)
-          const held = names.map((name) => state.tensors[name])
-          const wide = bad.expand(p.shape)
-          const views = [p, p.grad as Tensor, wide, ...held].map((t) => t.view())
-          if (p.size > 0)
-            p.backend.elementwise(
-              program,
-              views,
-              scalars,
-              [p, ...held].map((t) => t.view()),
-            )
+          const { step } = this.#advance(p)
+          if (bad && p.size > 0) bySteps.set(step, [...(bySteps.get(step) ?? []), p])
           p.storage.version++
+        }
+        for (const [step, same] of bySteps) {
+          const { program, scalars } = this.update(group, step)
+          const calls = same.map((p) => this.#operands(p, bad as Tensor, names))
+          elementwiseEach(same[0].backend, program, calls, scalars)
         }
       }
     })
@@ -199,25 +224,64 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
   #guard(params: readonly Tensor[]): Tensor {
     const { backend } = params[0]
-    const flags = Tensor.allocate(backend, 'bool', [params.length])
-    params.forEach((p, i) => {
-      const slot = { ...flags.view(), offset: i, shape: [], strides: [] }
-      backend.reduce('max', NON_FINITE, [(p.grad as Tensor).view()], [], slot)
-    })
     const bad = Tensor.allocate(backend, 'bool', [])
-    backend.reduce('max', ANY, [flags.view()], [], bad.view())
+    const grads = params.map((p) => [(p.grad as Tensor).view()])
+    reduceEach(backend, 'max', NON_FINITE, grads, [], bad.view())
     const cell = (this.#firstBad as Tensor).view()
     backend.elementwise(FIRST_BAD, [bad.view(), cell], [this.#stepCount], [cell])
     return bad
   }
 
-  #stateOf(p: Tensor, names: readonly string[]): { step: number; tensors: Record<string, Tensor> } {
-    const state = this.#state.get(p) ?? { step: 0, tensors: {} }
-    // Also where a schedule switches momentum on later.
-    for (const name of names)
-      state.tensors[name] ??= escapeScopes(zeros(p.shape, { dtype: p.dtype, device: p.device }))
-    this.#state.set(p, state)
+  /** What the update of a parameter reads and writes. */
+  #operands(p: Tensor, bad: Tensor, names: readonly string[]): ElementwiseCall {
+    const { tensors } = this.#stateOf(p)
+    const own = [p, ...names.map((name) => tensors[name])].map((t) => t.view())
+    const flag = { ...bad.view(), shape: p.shape, strides: p.shape.map(() => 0) }
+    return { inputs: [own[0], (p.grad as Tensor).view(), flag, ...own.slice(1)], outputs: own }
+  }
+
+  #advance(p: Tensor): ParameterState {
+    const state = this.#stateOf(p)
+    state.step++
     return state
+  }
+
+  #stateOf(p: Tensor): ParameterState {
+    let state = this.#state.get(p)
+    if (!state) {
+      state = { step: 0, tensors: {} }
+      this.#state.set(p, state)
+    }
+    return state
+  }
+
+  /**
+   * Zeros where a parameter lacks a state tensor, also where a schedule switches momentum on later. Those of one name lie
+   * side by side in one storage: a kernel that updates many parameters binds few buffers.
+   */
+  #extendState(params: readonly Tensor[], names: readonly string[]): void {
+    for (const name of names) {
+      const lacking = params.filter((p) => !this.#stateOf(p).tensors[name])
+      const kinds = new Map<string, Tensor[]>()
+      for (const p of lacking) {
+        const kind = `${p.device} ${p.dtype}`
+        kinds.set(kind, [...(kinds.get(kind) ?? []), p])
+      }
+      for (const alike of kinds.values()) {
+        const [{ dtype, device }] = alike
+        for (const run of runs(alike)) {
+          const room = run.reduce((n, p) => n + aligned(p.size), 0)
+          const all = zeros([room], { dtype, device })
+          let offset = 0
+          for (const p of run) {
+            const own = all.window(offset, p.shape, contiguousStrides(p.shape))
+            this.#stateOf(p).tensors[name] = escapeScopes(own)
+            offset += aligned(p.size)
+          }
+          all.dispose()
+        }
+      }
+    }
   }
 
   #allParams(): Tensor[] {
@@ -297,8 +361,16 @@ export abstract class Optimizer<Options extends { lr: number }> {
           for (const t of old) t.dispose()
           this.#state.delete(p)
         }
+      })
+      let at = 0
+      for (const group of this.groups) {
+        const stepped = group.params.filter((_, k) => saved.steps[at + k] > 0)
+        this.#extendState(stepped, this.stateNames(group))
+        at += group.params.length
+      }
+      params.forEach((p, i) => {
         if (saved.steps[i] === 0) return
-        const state = this.#stateOf(p, expected[i])
+        const state = this.#stateOf(p)
         state.step = saved.steps[i]
         for (const [name, source] of staged[i]) state.tensors[name].copy_(source)
       })

@@ -7,6 +7,7 @@ import type {
   DeviceBuffer,
   DeviceProfile,
   DType,
+  ElementwiseCall,
   HostArray,
   RandomKind,
   ReduceKind,
@@ -17,6 +18,7 @@ import { argSort } from './arg-sort'
 import { elementOf } from './bindings'
 import { cumsum } from './cumsum'
 import { Device, requestDevice } from './device'
+import { elementwiseEach, reduceEach } from './each'
 import { elementwise } from './elementwise'
 import { Engine } from './engine'
 import { Failures } from './failures'
@@ -220,6 +222,22 @@ export class WebGpuBackend implements Backend {
   ): void {
     this.#device.check()
     reduce(this.#engine, kind, program, inputs, scalars, output)
+  }
+
+  elementwiseEach(program: Program, calls: readonly ElementwiseCall[], scalars: readonly number[]): void {
+    this.#device.check()
+    elementwiseEach(this.#engine, program, calls, scalars)
+  }
+
+  reduceEach(
+    kind: ReduceKind,
+    program: Program,
+    operands: readonly (readonly View[])[],
+    scalars: readonly number[],
+    output: View,
+  ): void {
+    this.#device.check()
+    reduceEach(this.#engine, kind, program, operands, scalars, output)
   }
 
   argReduce(kind: 'max' | 'min', input: View, output: View): void {

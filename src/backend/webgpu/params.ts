@@ -7,7 +7,8 @@ import { ArgumentError } from '../../errors'
 import type { Collapsed } from '../collapse'
 import { SLOT_BYTES } from './queue'
 
-const MAX_WORDS = SLOT_BYTES[1] / 4
+/** Words of the largest slot. */
+export const MAX_WORDS = SLOT_BYTES[1] / 4
 const words = new Uint32Array(MAX_WORDS)
 const floats = new Float32Array(words.buffer)
 

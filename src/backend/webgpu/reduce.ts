@@ -14,7 +14,7 @@ import { offsetsCode, walkLength, word } from './params'
 import { convert, load, programCode, store, WGSL_TYPE } from './wgsl-program'
 
 /** Accumulators are float or int; booleans are combined as 0 and 1. */
-type Accumulator = 'float' | 'int'
+export type Accumulator = 'float' | 'int'
 
 /** How a reduction is laid over invocations. */
 interface Plan {
@@ -24,7 +24,8 @@ interface Plan {
 }
 
 const SINGLE: Plan = { tree: false, chunks: 1 }
-const IDENTITY = {
+/** The values themselves. */
+export const PASS = {
   float: new Program([input(0, 'float')], 1),
   int: new Program([input(0, 'int')], 1),
 } satisfies Record<Accumulator, Program>
@@ -58,7 +59,7 @@ export function reduce(
         return step * size
       }, 1)
       const rows = { ...parts, shape: [...output.shape, plan.chunks], strides: [...strides, outer] }
-      const second = { kind, program: IDENTITY[type], inputs: [rows], scalars: [], output }
+      const second = { kind, program: PASS[type], inputs: [rows], scalars: [], output }
       dispatch(engine, { ...second, innerShape: [plan.chunks] }, SINGLE, null)
     })
   })
@@ -73,7 +74,7 @@ interface Job {
   readonly innerShape: readonly number[]
 }
 
-function accumulatorOf(program: Program): Accumulator {
+export function accumulatorOf(program: Program): Accumulator {
   return program.instructions[program.outputs[0]].type === 'float' ? 'float' : 'int'
 }
 
@@ -184,7 +185,7 @@ function dispatch(engine: Engine, job: Job, { tree, chunks }: Plan, parts: View 
   })
 }
 
-function identityCode(kind: ReduceKind, type: Accumulator): string {
+export function identityCode(kind: ReduceKind, type: Accumulator): string {
   switch (kind) {
     case 'sum':
       return type === 'float' ? '0.0' : '0i'
@@ -199,7 +200,7 @@ function identityCode(kind: ReduceKind, type: Accumulator): string {
   }
 }
 
-function combineCode(kind: ReduceKind, type: Accumulator, a: string, b: string): string {
+export function combineCode(kind: ReduceKind, type: Accumulator, a: string, b: string): string {
   switch (kind) {
     case 'sum':
       return `${a} + ${b}`
