@@ -80,12 +80,13 @@ describe('Llama', () => {
   it('gives the same logits step by step as at once', async () => {
     const model = lively()
     const all = await model.forward(ids([[1, 2, 3, 4, 5]])).data()
-    let { logits, cache } = model.step(ids([[1, 2, 3]]))
-    const found = [...(await logits.data())]
-    for (const id of [4, 5]) {
-      ;({ logits, cache } = model.step(ids([[id]]), cache))
-      found.push(...(await logits.data()))
-    }
+    const cache = new ef.nn.KeyValueCache(sizes.maxPositions)
+    const found: number[] = []
+    for (const part of [[1, 2], [3], [4, 5]])
+      found.push(...(await ef.noGrad(() => model.forward(ids([part]), { cache })).data()))
+    expect(cache.length).toBe(5)
+    cache.dispose()
+    expect(found).toHaveLength(all.length)
     found.forEach((value, i) => {
       expect(value).toBeCloseTo(Number(all[i]), 4)
     })
@@ -101,20 +102,24 @@ describe('Llama', () => {
     const logits = model.forward(ids([[1, 2, ...found.slice(0, -1)]]))
     expect([...(await ef.argmax(ef.select(logits, 0, 0), 1).data())].slice(1)).toEqual(found)
     expect(await model.generate([1, 2], { maxNewTokens: 3 })).toEqual(found.slice(0, 3))
-    const stopId = found[4]!
-    expect(await model.generate([1, 2], { stopId })).toEqual(found.slice(0, found.indexOf(stopId)))
+    const eosId = found[4]!
+    expect(await model.generate([1, 2], { eosId })).toEqual(found.slice(0, found.indexOf(eosId)))
   })
 
   it('refuses what does not fit, before anything is allocated', async () => {
     const model = lively()
     const long = ids([[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]])
     const outside = ids([[7]])
+    const cache = new ef.nn.KeyValueCache(20)
+    ef.noGrad(() => model.forward(ids([[1, 2, 3, 4, 5, 6, 0, 1]]), { cache }).dispose())
     const two = ids([[1, 2]])
-    const { cache } = model.step(two)
     const before = ef.memory()
     expect(() => model.forward(long)).toThrow(/10 tokens.*9 positions/)
     expect(() => model.forward(outside)).toThrow(ef.IndexError)
-    expect(() => model.step(two, cache)).toThrow(/one at a time/)
+    expect(() => model.forward(two, { cache })).toThrow(/10 tokens.*9 positions/)
+    await expect(model.generate(Array.from({ length: 10 }, () => 1))).rejects.toThrow(
+      /prompt 0 is 10 ids long; expected at most maxLength = 9/,
+    )
     expect(() => new models.Llama({ ...sizes, numHeads: 3 })).toThrow(/3 heads do not divide embedDim 8/)
     expect(() => new models.Llama({ ...sizes, numKeyHeads: 3 })).toThrow(
       /numKeyHeads 3 does not divide numHeads 4/,

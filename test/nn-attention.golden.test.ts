@@ -1,5 +1,5 @@
-// Attention, Transformer encoders, RMSNorm, the study's Transformer and the classifier of it: outputs and gradients equal PyTorch's, on every
-// device.
+// Attention, Transformer encoders and decoders, RMSNorm, the study's Transformer and the classifier of it: outputs and
+// gradients equal PyTorch's, on every device.
 import type * as ef from 'evenfold'
 import { expect, it } from 'vitest'
 import * as models from '../src/models'
@@ -49,7 +49,7 @@ describeDevices('attention', (where) => {
   })
 
   cases('transformerEncoderLayer', (golden) => {
-    const { sizes, ...rest } = golden.options as unknown as Sizes & nn.TransformerEncoderLayerOptions
+    const { sizes, ...rest } = golden.options as unknown as Sizes & nn.TransformerLayerOptions
     const layer = new nn.TransformerEncoderLayer(...sizes, { ...rest, dropout: 0, ...where })
     const names = ['src', 'srcKeyPaddingMask', 'attnMask']
     return checkGolden(golden, where, names, layer, ({ src, srcKeyPaddingMask, attnMask }, m) =>
@@ -59,12 +59,33 @@ describeDevices('attention', (where) => {
 
   cases('transformerEncoder', (golden) => {
     const { sizes, numLayers, norm, ...rest } = golden.options as unknown as Sizes &
-      nn.TransformerEncoderLayerOptions & { numLayers: number; norm: boolean }
+      nn.TransformerLayerOptions & { numLayers: number; norm: boolean }
     const layer = new nn.TransformerEncoderLayer(...sizes, { ...rest, dropout: 0, ...where })
     const last = norm ? new nn.LayerNorm(sizes[0], where) : null
     const encoder = new nn.TransformerEncoder(layer, numLayers, { norm: last })
     return checkGolden(golden, where, ['src', 'srcKeyPaddingMask', 'attnMask'], encoder, (inputs, m) =>
       m.forward(inputs.src, { srcKeyPaddingMask: inputs.srcKeyPaddingMask, mask: inputs.attnMask }),
+    )
+  })
+
+  const decoderNames = ['tgt', 'memory', 'tgtMask', 'memoryMask', 'tgtKeyPaddingMask', 'memoryKeyPaddingMask']
+
+  cases('transformerDecoderLayer', (golden) => {
+    const { sizes, ...rest } = golden.options as unknown as Sizes & nn.TransformerLayerOptions
+    const layer = new nn.TransformerDecoderLayer(...sizes, { ...rest, dropout: 0, ...where })
+    return checkGolden(golden, where, decoderNames, layer, ({ tgt, memory, ...masks }, m) =>
+      m.forward(tgt, memory, masks),
+    )
+  })
+
+  cases('transformerDecoder', (golden) => {
+    const { sizes, numLayers, norm, ...rest } = golden.options as unknown as Sizes &
+      nn.TransformerLayerOptions & { numLayers: number; norm: boolean }
+    const layer = new nn.TransformerDecoderLayer(...sizes, { ...rest, dropout: 0, ...where })
+    const last = norm ? new nn.LayerNorm(sizes[0], where) : null
+    const decoder = new nn.TransformerDecoder(layer, numLayers, { norm: last })
+    return checkGolden(golden, where, decoderNames, decoder, ({ tgt, memory, tgtMask: _, ...masks }, m) =>
+      m.forward(tgt, memory, { ...masks, causal: true }),
     )
   })
 

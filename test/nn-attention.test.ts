@@ -34,6 +34,7 @@ interface Case {
   d: number
   e: number
   causal: boolean
+  offset: number
   padding: boolean
   forbidden: 'none' | 'bool' | 'add'
   layout: 'plain' | 'packed' | 'timeFirst'
@@ -51,6 +52,7 @@ const anyCase: fc.Arbitrary<Case> = fc.record({
   d: size,
   e: size,
   causal: fc.boolean(),
+  offset: fc.integer({ min: 0, max: 3 }),
   padding: fc.boolean(),
   forbidden: fc.constantFrom('none', 'bool', 'add'),
   layout: fc.constantFrom('plain', 'packed', 'timeFirst'),
@@ -94,11 +96,12 @@ describe('attention as one node', () => {
   it('has the outputs and gradients of attention in ordinary ops, whatever the parts it is cut into', async () => {
     await fc.assert(
       fc.asyncProperty(anyCase, async (sizes) => {
-        const { T, S, d, e, causal, outputs, part } = sizes
+        const { T, S, d, e, causal, offset, outputs, part } = sizes
         const [q, k, v] = [headed(sizes, T, d), headed(sizes, S, d), headed(sizes, S, e)]
         const options = {
           masks: masksOf(sizes),
           causal,
+          offset,
           scale: 0.7,
           dropout: 0,
           needWeights: outputs !== 'output',

@@ -35,7 +35,7 @@ export {
   type EncoderDecoderOptions,
 } from './encoder-decoder'
 export { GRUClassifier, type GRUClassifierOptions } from './gru-classifier'
-export { type GenerateOptions, Llama, type LlamaCache, type LlamaConfig } from './llama'
+export { Llama, type LlamaConfig } from './llama'
 export { loadLlama2c } from './llama2c'
 export {
   type BertModelOf,

@@ -4,20 +4,19 @@
 import { ArgumentError, ShapeError } from '../errors'
 import { attentionCore } from '../nn/attention-core'
 import { Embedding } from '../nn/embedding'
+import { type Generated, generate, type GenerateOptions } from '../nn/generate'
 import { normal_ } from '../nn/init'
+import type { KeyValueCache } from '../nn/key-value-cache'
 import { linear, Linear } from '../nn/linear'
 import { Module } from '../nn/module'
 import { checkSizes, type LayerOptions } from '../nn/options'
 import { RMSNorm } from '../nn/rms-norm'
 import { rotary } from '../nn/rotary'
 import { inModule } from '../tensor/context'
-import { tensor } from '../tensor/create'
 import { checkRange } from '../tensor/ops/indexing'
 import { add, mul, silu } from '../tensor/ops/elementwise'
-import { cat } from '../tensor/ops/join'
-import { argmax } from '../tensor/ops/reduce'
-import { expand, reshape, select, unsqueeze } from '../tensor/ops/views'
-import { noGrad, tidy } from '../tensor/scope'
+import { expand, reshape, unsqueeze } from '../tensor/ops/views'
+import { tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 
@@ -39,9 +38,6 @@ export interface LlamaConfig {
   /** Whether the embeddings are the output layer too. Default true. */
   readonly tied?: boolean
 }
-
-/** Keys and values of the positions so far, [B, S, numKeyHeads, d], per layer. */
-export type LlamaCache = readonly { readonly keys: Tensor; readonly values: Tensor }[]
 
 type Sizes = Required<LlamaConfig>
 
@@ -88,23 +84,22 @@ class LlamaLayer extends Module {
     this.w3 = newLinear(F, E, options)
   }
 
-  forward(x: Tensor, past: LlamaCache[number] | null): { output: Tensor; seen: LlamaCache[number] } {
+  forward(x: Tensor, cache: KeyValueCache | null): Tensor {
     const { embedDim: E, numHeads, numKeyHeads, rotaryBase: base } = this.#sizes
     const [B, T] = x.shape
     const d = E / numHeads
-    const offset = past ? past.keys.shape[1] : 0
+    const offset = cache?.lengthOf(this) ?? 0
     return tidy(() => {
       const a = this.attentionNorm.forward(x)
       const headed = (layer: Linear, heads: number) => reshape(layer.forward(a), [B, T, heads, d])
       const q = rotary(headed(this.wq, numHeads), { base, offset })
       const k = rotary(headed(this.wk, numKeyHeads), { base, offset })
       const v = headed(this.wv, numKeyHeads)
-      const keys = past ? cat([past.keys, k], 1) : k
-      const values = past ? cat([past.values, v], 1) : v
+      const [keys, values] = cache ? cache.append(this, k, v) : [k, v]
       const { output } = attentionCore(q, this.#shared(keys), this.#shared(values), {
         masks: [],
-        // Beyond a cache there is one query, which sees everything.
-        causal: !past,
+        causal: true,
+        offset,
         scale: 1 / Math.sqrt(d),
         dropout: 0,
         needWeights: false,
@@ -112,7 +107,7 @@ class LlamaLayer extends Module {
       const h = add(x, this.wo.forward(reshape(output, [B, T, E])))
       const b = this.ffnNorm.forward(h)
       const fed = this.w2.forward(mul(silu(this.w1.forward(b)), this.w3.forward(b)))
-      return { output: add(h, fed), seen: { keys, values } }
+      return add(h, fed)
     })
   }
 
@@ -158,95 +153,45 @@ export class Llama extends Module {
     this.output = tied ? null : newLinear(vocabularySize, embedDim, options)
   }
 
-  /** `ids` [B, T] int32. */
-  forward(ids: Tensor): Tensor {
-    return tidy(() => this.#run(ids, null).logits)
-  }
-
   /**
-   * As forward, after the positions of a cache, and with the cache that includes the new ones; the given one stays the
-   * caller's to dispose. A sequence starts with any number of ids and no cache, and goes on with one id at a time.
+   * `ids` [B, T] int32. With a cache, inside `noGrad`, they come after the positions that it holds, and theirs are added.
+   * @throws ShapeError for sequences longer than the model's positions, IndexError for ids outside its vocabulary, before
+   * anything is computed.
    */
-  step(ids: Tensor, cache: LlamaCache | null = null): { logits: Tensor; cache: LlamaCache } {
-    return tidy(() => this.#run(ids, cache))
-  }
-
-  /**
-   * The ids that follow `prompt`, the likeliest one each time. Ends at `stopId`, which is not returned, after
-   * `maxNewTokens` (default: as many as there are positions) or at the last position.
-   */
-  async generate(
-    prompt: readonly number[],
-    { maxNewTokens = Number.POSITIVE_INFINITY, stopId = null }: GenerateOptions = {},
-  ): Promise<number[]> {
-    const { device } = this.tokEmbeddings.weight
-    const found: number[] = []
-    const room = Math.min(maxNewTokens, this.config.maxPositions - prompt.length)
-    let cache: LlamaCache | null = null
-    let next: readonly number[] = prompt
-    try {
-      while (found.length < room) {
-        const { best, seen } = noGrad(() => {
-          const ids = tensor(next, { shape: [1, next.length], dtype: 'int32', device })
-          const { logits, cache: seen } = this.step(ids, cache)
-          return { best: argmax(select(select(logits, 1, -1), 0, 0), 0), seen }
-        })
-        release(cache)
-        cache = seen
-        const [id] = await best.data()
-        best.dispose()
-        if (Number(id) === stopId) break
-        found.push(Number(id))
-        next = [Number(id)]
-      }
-    } finally {
-      release(cache)
-    }
-    return found
-  }
-
-  #run(ids: Tensor, cache: LlamaCache | null): { logits: Tensor; cache: LlamaCache } {
+  forward(ids: Tensor, { cache = null }: { cache?: KeyValueCache | null } = {}): Tensor {
     this.#check(ids, cache)
-    let x = this.tokEmbeddings.forward(ids)
-    const after = this.layers.map((layer, i) => {
-      const { output, seen } = layer.forward(x, cache ? cache[i] : null)
-      x = output
-      return seen
+    return tidy(() => {
+      const x = this.layers.reduce(
+        (input, layer) => layer.forward(input, cache),
+        this.tokEmbeddings.forward(ids),
+      )
+      return linear(this.norm.forward(x), (this.output ?? this.tokEmbeddings).weight)
     })
-    const logits = linear(this.norm.forward(x), (this.output ?? this.tokEmbeddings).weight)
-    return { logits, cache: after }
   }
 
-  #check(ids: Tensor, cache: LlamaCache | null): void {
+  /** The ids that follow a prompt, or each of several, as `nn.generate` says; at most up to the model's last position. */
+  generate<P extends readonly number[] | readonly (readonly number[])[]>(
+    prompts: P,
+    options: Omit<GenerateOptions, 'device'> = {},
+  ): Promise<Generated<P>> {
+    const maxLength = Math.min(options.maxLength ?? Infinity, this.config.maxPositions)
+    const { device } = this.tokEmbeddings.weight
+    return generate((ids, cache) => this.forward(ids, { cache }), prompts, { ...options, maxLength, device })
+  }
+
+  #check(ids: Tensor, cache: KeyValueCache | null): void {
     const { maxPositions, vocabularySize } = this.config
     if (ids.ndim !== 2 || ids.size === 0) {
       throw new ShapeError(
         `Llama: ids have shape ${formatShape(ids.shape)}${inModule()}; expected [batch, time], at least one token`,
       )
     }
-    const end = ids.shape[1] + (cache ? cache[0].keys.shape[1] : 0)
+    const end = ids.shape[1] + (cache?.length ?? 0)
     if (end > maxPositions) {
       throw new ShapeError(
         `Llama: sequences of ${end} tokens are longer than the model's ${maxPositions} positions${inModule()}; truncate them`,
       )
     }
-    if (cache && ids.shape[1] !== 1) {
-      throw new ShapeError(
-        `Llama: ${ids.shape[1]} ids per sequence with a cache${inModule()}; after the first step give one at a time`,
-      )
-    }
     checkRange('Llama', ids, vocabularySize, 'id')
-  }
-}
-
-export interface GenerateOptions {
-  maxNewTokens?: number
-  stopId?: number | null
-}
-
-function release(cache: LlamaCache | null): void {
-  for (const { keys, values } of cache ?? []) {
-    keys.dispose()
-    values.dispose()
   }
 }

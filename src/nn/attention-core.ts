@@ -23,8 +23,10 @@ import { type AttentionMask, attentionReference, FAR_BELOW } from './attention-r
 
 export interface AttentionCoreOptions {
   readonly masks: readonly AttentionMask[]
-  /** Query t sees keys 0 to t only. */
+  /** Query t sees keys 0 to offset + t only. */
   readonly causal: boolean
+  /** Keys that come before the first query's own, where causal. Default 0. */
+  readonly offset?: number
   readonly scale: number
   /** On the weights; 0 outside training. */
   readonly dropout: number
@@ -86,8 +88,10 @@ export function attentionCore(
     kept?.dispose()
     return { output, weights: options.needWeights ? weights : null }
   }
-  const { causal, masks } = options
-  const positions = causal ? positionsOf(q, sizes) : []
+  const { masks, offset = 0 } = options
+  // From the last key's position on, a query sees all of them.
+  const causal = options.causal && offset < sizes.S - 1
+  const positions = causal ? positionsOf(q, sizes, offset) : []
   const run = (values: readonly Tensor[]): Run => ({
     sizes,
     parts,
@@ -131,8 +135,8 @@ interface Run {
 
 type Kind = AttentionMask['kind'] | 'causal'
 
-function positionsOf({ device }: Tensor, { T, S }: Sizes): Tensor[] {
-  const rows = arange(T, { device })
+function positionsOf({ device }: Tensor, { T, S }: Sizes, offset: number): Tensor[] {
+  const rows = arange(offset, offset + T, 1, { device })
   const column = rows.window(rows.offset, [T, 1], [1, 0])
   rows.dispose()
   return [column, arange(S, { device })]

@@ -22,6 +22,7 @@ export interface AttentionMask {
 interface ReferenceOptions {
   readonly masks: readonly AttentionMask[]
   readonly causal: boolean
+  readonly offset?: number
   readonly scale: number
   readonly dropout: number
   readonly renormalized?: boolean
@@ -34,7 +35,7 @@ interface ReferenceOptions {
 export function attentionWeights(
   q: Tensor,
   k: Tensor,
-  { masks, causal, scale, renormalized = true }: Omit<ReferenceOptions, 'dropout'>,
+  { masks, causal, offset = 0, scale, renormalized = true }: Omit<ReferenceOptions, 'dropout'>,
 ): Tensor {
   return tidy(() => {
     const [T, S] = [q.shape[2], k.shape[2]]
@@ -42,7 +43,12 @@ export function attentionWeights(
     const excluded = noGrad(() => [
       ...masks.map(({ kind, mask }) => (kind === 'add' ? eq(mask, Number.NEGATIVE_INFINITY) : mask)),
       ...(causal
-        ? [lt(reshape(arange(T, { device: q.device }), [T, 1]), arange(S, { device: q.device }))]
+        ? [
+            lt(
+              reshape(arange(offset, offset + T, 1, { device: q.device }), [T, 1]),
+              arange(S, { device: q.device }),
+            ),
+          ]
         : []),
     ])
     for (const { kind, mask } of masks) if (kind === 'add') scores = add(scores, mask)

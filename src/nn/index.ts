@@ -20,8 +20,10 @@ export { Conv1d, Conv2d, type ConvOptions, type Pair } from './conv'
 export { Dropout } from './dropout'
 export { Embedding } from './embedding'
 export * as functional from './functional'
+export { generate, type Generated, type GenerateOptions, type NextLogits } from './generate'
 export { GRU } from './gru'
 export * as init from './init'
+export { KeyValueCache, type KeysAndValues } from './key-value-cache'
 export { LayerNorm, type LayerNormOptions } from './layer-norm'
 export { Linear } from './linear'
 export { BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss } from './loss'
@@ -52,6 +54,11 @@ export { RNN, type RNNOptions } from './rnn'
 export {
   TransformerEncoder,
   TransformerEncoderLayer,
-  type TransformerEncoderLayerOptions,
   type TransformerMaskOptions,
 } from './transformer'
+export {
+  TransformerDecoder,
+  TransformerDecoderLayer,
+  type TransformerDecoderMaskOptions,
+} from './transformer-decoder'
+export type { TransformerLayerOptions } from './transformer-layer'

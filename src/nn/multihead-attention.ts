@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor'
 import { attentionCore, type AttentionCoreOptions } from './attention-core'
 import { type AttentionMask, attentionWeights } from './attention-reference'
 import { xavierUniform_, zeros_ } from './init'
+import type { KeyValueCache } from './key-value-cache'
 import { linear, Linear } from './linear'
 import { Module } from './module'
 import { checkProbability, checkSizes, type LayerOptions, newParameter } from './options'
@@ -55,6 +56,12 @@ export interface AttentionForwardOptions extends AttentionMaskOptions {
   needWeights?: boolean
   /** The returned weights: their mean over the heads (default), or those of each head. */
   averageWeights?: boolean
+  /**
+   * For generation, inside `noGrad`. Self-attention (key and value are the query): the sequence goes on where the cache ends;
+   * its keys are those held and the new ones, S in all, and attention is causal. Otherwise keys and values are computed
+   * at the first call and the same at every later one.
+   */
+  cache?: KeyValueCache | null
 }
 
 /**
@@ -128,18 +135,23 @@ export class MultiheadAttention extends Module {
     value: Tensor = key,
     options: AttentionForwardOptions = {},
   ): [output: Tensor, weights: Tensor | null] {
-    const { needWeights = true, averageWeights = true, ...where } = options
+    const { needWeights = true, averageWeights = true, cache = null, ...where } = options
     this.#checkInputs(query, key, value)
+    const continued = cache !== null && key === query && value === query
+    const { causal = continued } = where
+    if (continued && !causal) {
+      throw new ArgumentError(
+        `MultiheadAttention: causal is false${inModule()}; self-attention with a cache cannot look ahead`,
+      )
+    }
+    const offset = continued ? cache.lengthOf(this) : 0
     const [T, B] = this.#lengths(query)
-    const [S] = this.#lengths(key)
+    const S = offset + this.#lengths(key)[0]
     const masks = this.#checkMasks(where, [B, this.numHeads, T, S], query)
     return tidy(() => {
-      const heads = this.#project(query, key, value).map((t) => {
-        const first = this.batchFirst ? t : transpose(t, 0, 1)
-        return reshape(first, [...first.shape.slice(0, 2), this.numHeads, this.headDim])
-      })
-      const core = this.#core(masks(), where, needWeights)
-      const { output, weights } = attentionCore(heads[0], heads[1], heads[2], core)
+      const [q, k, v] = this.#heads(query, key, value, cache)
+      const core = { ...this.#core(masks(), { causal }, needWeights), offset }
+      const { output, weights } = attentionCore(q, k, v, core)
       const merged = this.outProj.forward(reshape(output, [B, T, this.numHeads * this.headDim]))
       return [
         this.batchFirst ? merged : transpose(merged, 0, 1),
@@ -203,21 +215,43 @@ export class MultiheadAttention extends Module {
     }
   }
 
-  /** Queries, keys and values, each [.., heads * headDim]; one product where the inputs and weights allow it. */
-  #project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
-    const inner = this.numHeads * this.headDim
-    const { inProjWeight: weight, inProjBias: bias } = this
-    const biasOf = (from: number, count: number): Tensor | null =>
-      bias && narrow(bias, 0, from * inner, count * inner)
-    if (!weight) {
-      const weights = [this.qProjWeight, this.kProjWeight, this.vProjWeight] as Parameter[]
-      return [query, key, value].map((x, i) => linear(x, weights[i], biasOf(i, 1)))
+  /** Queries [B, T, heads, headDim] of the inputs, and all keys and values that they may look at. */
+  #heads(query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache | null): readonly Tensor[] {
+    if (key === query && value === query) {
+      const [q, k, v] = this.#project([query], 0, 3)
+      return cache ? [q, ...cache.append(this, k, v)] : [q, k, v]
     }
-    const rows = (from: number, count: number): Tensor => narrow(weight, 0, from * inner, count * inner)
-    if (key === value && query === key) return chunk(linear(query, weight, bias), 3, -1)
-    const q = linear(query, rows(0, 1), biasOf(0, 1))
-    if (key === value) return [q, ...chunk(linear(key, rows(1, 2), biasOf(1, 2)), 2, -1)]
-    return [q, linear(key, rows(1, 1), biasOf(1, 1)), linear(value, rows(2, 1), biasOf(2, 1))]
+    const keysAndValues = (): [Tensor, Tensor] => {
+      const [k, v] = key === value ? this.#project([key], 1, 2) : this.#project([key, value], 1, 1)
+      return [k, v]
+    }
+    return [
+      ...this.#project([query], 0, 1),
+      ...(cache ? cache.once(this, key, keysAndValues) : keysAndValues()),
+    ]
+  }
+
+  /**
+   * Of each input `count` projections (0 query, 1 key, 2 value, counted on from `first`), each [B, .., heads, headDim]; one
+   * product per input where the weights allow it.
+   */
+  #project(inputs: readonly Tensor[], first: number, count: number): Tensor[] {
+    const inner = this.numHeads * this.headDim
+    const { inProjWeight: packed, inProjBias: bias } = this
+    const apart = [this.qProjWeight, this.kProjWeight, this.vProjWeight]
+    const project = (x: Tensor, from: number, n: number): Tensor => {
+      const rows = (all: Tensor): Tensor => narrow(all, 0, from * inner, n * inner)
+      return linear(x, packed ? rows(packed) : (apart[from] as Parameter), bias && rows(bias))
+    }
+    const projected = inputs.flatMap((x, i) => {
+      const from = first + i * count
+      if (packed) return chunk(project(x, from, count), count, -1)
+      return Array.from({ length: count }, (_, n) => project(x, from + n, 1))
+    })
+    return projected.map((t) => {
+      const rows = this.batchFirst ? t : transpose(t, 0, 1)
+      return reshape(rows, [...rows.shape.slice(0, 2), this.numHeads, this.headDim])
+    })
   }
 
   #lengths({ shape }: Tensor): [length: number, batch: number] {

@@ -1,4 +1,4 @@
-"""Multi-head attention, Transformer encoder, RMSNorm, and the published study's Transformer."""
+"""Multi-head attention, Transformer encoder and decoder, RMSNorm, and the published study's Transformer."""
 
 import torch
 from torch import nn
@@ -86,11 +86,13 @@ def mask_after():
     return g
 
 
+NAMES = {"dimFeedforward": "dim_feedforward", "batchFirst": "batch_first", "normFirst": "norm_first", "activation": "activation", "bias": "bias", "layerNormEps": "layer_norm_eps"}
+
+
 def encoder_case(g, name, src, attn_mask=None, count=0, norm=False, **options):
     """One layer, or `count` of them."""
-    names = {"dimFeedforward": "dim_feedforward", "batchFirst": "batch_first", "normFirst": "norm_first", "activation": "activation", "bias": "bias", "layerNormEps": "layer_norm_eps"}
     options = {"dimFeedforward": 5} | options
-    model = nn.TransformerEncoderLayer(4, 2, dropout=0.0, **{names[key]: value for key, value in options.items()})
+    model = nn.TransformerEncoderLayer(4, 2, dropout=0.0, **{NAMES[key]: value for key, value in options.items()})
     extra = {}
     if count:
         model = nn.TransformerEncoder(model, count, nn.LayerNorm(4) if norm else None, enable_nested_tensor=False)
@@ -114,6 +116,37 @@ def encoders():
     g = Golden("transformerEncoder")
     encoder_case(g, "two", g.randn(2, 4, 4), CAUSAL, count=2, batchFirst=True, activation="gelu")
     encoder_case(g, "norm", g.randn(2, 4, 4), count=2, norm=True, batchFirst=True, normFirst=True)
+    return g
+
+
+def decoder_case(g, name, tgt, memory, masks, count=0, norm=False, **options):
+    """One layer, or `count` of them; `masks` under the library's names."""
+    names = {"tgtMask": "tgt_mask", "memoryMask": "memory_mask", "tgtKeyPaddingMask": "tgt_key_padding_mask", "memoryKeyPaddingMask": "memory_key_padding_mask"}
+    options = {"dimFeedforward": 5} | options
+    model = nn.TransformerDecoderLayer(4, 2, dropout=0.0, **{NAMES[key]: value for key, value in options.items()})
+    extra = {}
+    if count:
+        model = nn.TransformerDecoder(model, count, nn.LayerNorm(4) if norm else None)
+        extra = {"numLayers": count, "norm": norm}
+    g.fill(model)
+    run = lambda tgt, memory, **masks: model(tgt, memory, **{names[key]: mask for key, mask in masks.items()})  # noqa: E731
+    g.case(name, run, {"tgt": tgt, "memory": memory} | masks, model, sizes=[4, 2], **options, **extra)
+
+
+def decoder_layers():
+    g = Golden("transformerDecoderLayer")
+    padding = {"tgtKeyPaddingMask": PADDING, "memoryKeyPaddingMask": PADDING}
+    decoder_case(g, "postnorm", g.randn(4, 2, 4), g.randn(4, 2, 4), padding | {"tgtMask": CAUSAL})
+    decoder_case(g, "prenorm", g.randn(2, 4, 4), g.randn(2, 4, 4), padding | {"tgtMask": CAUSAL}, normFirst=True, activation="gelu", batchFirst=True)
+    decoder_case(g, "noBias", g.randn(2, 3, 4), g.randn(2, 4, 4), {"memoryMask": FORBIDDEN}, bias=False, layerNormEps=1e-3, batchFirst=True)
+    return g
+
+
+def decoders():
+    """The mask of what lies ahead is reproduced by the library's own option."""
+    g = Golden("transformerDecoder")
+    masks = {"tgtMask": CAUSAL, "memoryKeyPaddingMask": PADDING}
+    decoder_case(g, "norm", g.randn(2, 4, 4), g.randn(2, 4, 4), masks, count=2, norm=True, batchFirst=True, normFirst=True)
     return g
 
 
@@ -215,4 +248,4 @@ def transformer_classifier():
     return g
 
 
-ALL = [mha, attention_masks, head_dim, mask_after, encoder_layers, encoders, rms_norm, study_transformer, transformer_classifier]
+ALL = [mha, attention_masks, head_dim, mask_after, encoder_layers, encoders, decoder_layers, decoders, rms_norm, study_transformer, transformer_classifier]
