@@ -48,7 +48,7 @@ describeDevices('rotary positions and Llama', (where) => {
     const model = await models.loadLlama2c(path.join(folder, 'stories260K.bin'), where)
     expect(model.parameters().reduce((n, p) => n + p.size, 0)).toBe(260_032)
     expect(await model.generate([1], { maxNewTokens: 200 })).toEqual(golden.greedy_token_ids_from_BOS)
-  })
+  }, 180_000)
 })
 
 describe('rotary', () => {
