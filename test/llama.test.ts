@@ -40,15 +40,19 @@ describeDevices('rotary positions and Llama', (where) => {
     return checkGolden(golden, where, ['ids'], model, (inputs, m) => m.forward(inputs.ids))
   })
 
-  it.skipIf(!data)('stories260k tells its story (needs EVENFOLD_DATA)', async () => {
-    const folder = path.join(data!, 'stories260k')
-    const golden = JSON.parse(fs.readFileSync(path.join(folder, 'golden_greedy.json'), 'utf8')) as {
-      greedy_token_ids_from_BOS: number[]
-    }
-    const model = await models.loadLlama2c(path.join(folder, 'stories260K.bin'), where)
-    expect(model.parameters().reduce((n, p) => n + p.size, 0)).toBe(260_032)
-    expect(await model.generate([1], { maxNewTokens: 200 })).toEqual(golden.greedy_token_ids_from_BOS)
-  }, 180_000)
+  it.skipIf(!data)(
+    'stories260k tells its story (needs EVENFOLD_DATA)',
+    async () => {
+      const folder = path.join(data!, 'stories260k')
+      const golden = JSON.parse(fs.readFileSync(path.join(folder, 'golden_greedy.json'), 'utf8')) as {
+        greedy_token_ids_from_BOS: number[]
+      }
+      const model = await models.loadLlama2c(path.join(folder, 'stories260K.bin'), where)
+      expect(model.parameters().reduce((n, p) => n + p.size, 0)).toBe(260_032)
+      expect(await model.generate([1], { maxNewTokens: 200 })).toEqual(golden.greedy_token_ids_from_BOS)
+    },
+    180_000,
+  )
 })
 
 describe('rotary', () => {
