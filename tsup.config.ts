@@ -1,30 +1,47 @@
-// The published build: ES modules; scripts/declarations.ts adds the types. Entries come from package.json's `exports`,
-// so each public path is named once. Shared code goes to chunks (a class is the same one from every entry), and
-// `#platform` stays an import that Node or a bundler resolves at the user's side.
-import { readFileSync } from 'node:fs'
-import { defineConfig } from 'tsup'
+// The published build: an ES module for each file of src/; scripts/declarations.ts adds the types beside them.
+//
+// Files stay apart, so that a user's bundler can leave out each one that nothing is taken from (`sideEffects: false`);
+// in larger chunks whatever runs at load, such as `new Program(…)`, would keep all that it names. `#platform` stays an
+// import that Node or a bundler resolves at the user's side.
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { defineConfig, type Options } from 'tsup'
 
-const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
+type Plugin = NonNullable<Options['esbuildPlugins']>[number]
 
-/** dist name -> source file, for every export. */
-const entry: Record<string, string> = {}
-for (const target of Object.values<Record<string, string> | string>(manifest.exports)) {
-  if (typeof target === 'string') continue
-  entry[target.default.replace(/^\.\/dist\/|\.js$/g, '')] = target['evenfold-source']
+/** `./autograd` becomes `./autograd/index.js`: Node and browsers want the whole name. */
+const filesApart: Plugin = {
+  name: 'files-apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\./ }, ({ path: specifier, resolveDir, kind }) => {
+      if (kind === 'entry-point' || specifier.endsWith('.wgsl')) return null
+      const isFile = existsSync(`${path.resolve(resolveDir, specifier)}.ts`)
+      return { path: `${specifier}${isFile ? '' : '/index'}.js`, external: true }
+    })
+  },
+}
+
+/** Shaders travel without their comments and indentation; what starts with `//#` is the template's own. */
+const smallShaders: Plugin = {
+  name: 'small-shaders',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.wgsl$/ }, async ({ path: file }) => {
+      const lines = (await readFile(file, 'utf8')).split('\n')
+      const code = lines.map((line) => line.replace(/\s*\/\/(?!#).*/, '').replace(/^\s+/, ' '))
+      return { contents: code.filter((line) => line.trim() !== '').join('\n'), loader: 'text' }
+    })
+  },
 }
 
 export default defineConfig({
-  entry: {
-    ...entry,
-    'platform/node': 'src/platform/node.ts',
-    'platform/browser': 'src/platform/browser.ts',
-  },
+  entry: ['src/**/*.ts', '!src/**/*.d.ts'],
   format: 'esm',
   platform: 'neutral',
   target: 'es2022',
-  splitting: true,
+  splitting: false,
   sourcemap: true,
   clean: true,
   external: ['#platform', /^node:/],
-  loader: { '.wgsl': 'text' },
+  esbuildPlugins: [filesApart, smallShaders],
 })

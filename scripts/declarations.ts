@@ -1,17 +1,16 @@
-// The published types: tsc's declarations of every file that package.json's `exports` lead to, below dist/types.
+// The published types: tsc's declarations of every file that package.json's `exports` lead to, beside dist's modules.
 //
 // tsc copies import specifiers as they are, without file names; Node's resolution wants them, so they are added here.
-// (tsup's own bundling of types loses module augmentation, which is where a tensor's methods come from.)
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 
 const root = path.resolve(import.meta.dirname, '..')
 const emitted = path.join(root, 'dist/.declarations')
-const target = path.join(root, 'dist/types')
+const target = path.join(root, 'dist')
 
-/** Relative specifiers in import, export, import() and declare module. */
-const SPECIFIER = /((?:\bfrom|\bimport|\bdeclare module)\s*\(?\s*)(['"])(\.[^'"]*)\2/g
+/** Relative specifiers in import, export and import(). */
+const SPECIFIER = /((?:\bfrom|\bimport)\s*\(?\s*)(['"])(\.[^'"]*)\2/g
 
 /** The declaration file that a specifier means, e.g. `./autograd` -> `./autograd/index.d.ts`. */
 function resolve(from: string, specifier: string): string {

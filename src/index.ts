@@ -1,7 +1,5 @@
 // The public surface: `import * as ef from 'evenfold'`.
 
-import './tensor/methods'
-
 export * as autograd from './autograd'
 export { detectAnomaly } from './autograd/anomaly'
 export { releaseSpent } from './autograd/tape'
@@ -125,17 +123,8 @@ export {
   unsqueeze,
 } from './tensor/ops/views'
 export { pad, type PadOptions, repeat, unfold } from './tensor/ops/windows'
-export {
-  bernoulli,
-  getRandomState,
-  manualSeed,
-  rand,
-  randint,
-  randn,
-  type RandomState,
-  randperm,
-  setRandomState,
-} from './tensor/random'
+export { bernoulli, rand, randint, randn, randperm } from './tensor/random'
+export { getRandomState, manualSeed, type RandomState, setRandomState } from './tensor/random-state'
 export { enableGrad, noGrad, tidy } from './tensor/scope'
 export { type DeviceMemory, memory, resetPeakMemory, type Survivor, survivors } from './tensor/storage'
 export { keep, Tensor } from './tensor/tensor'

@@ -33,6 +33,8 @@ interface Import {
   from: string
   specifier: string
   typeOnly: boolean
+  /** `import 'x'`, which takes nothing. */
+  effectOnly?: boolean
 }
 
 const files = fs
@@ -48,7 +50,8 @@ function importsOf(from: string): Import[] {
   const found: Import[] = []
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node) && ts.isStringLiteral(node.moduleSpecifier)) {
-      found.push({ from, specifier: node.moduleSpecifier.text, typeOnly: isTypeOnly(node.importClause) })
+      const { importClause: clause, moduleSpecifier } = node
+      found.push({ from, specifier: moduleSpecifier.text, typeOnly: isTypeOnly(clause), effectOnly: !clause })
     } else if (
       ts.isExportDeclaration(node) &&
       node.moduleSpecifier &&
@@ -106,6 +109,11 @@ describe('imports in src/', () => {
       if (/^\.|^#platform$/.test(specifier)) return false
       return !typeOnly && !allowed[roomOf(from)]?.test(specifier)
     })
+    expect(wrong.map((one) => `${one.from} imports ${one.specifier}`)).toEqual([])
+  })
+
+  it('take something from each file: who is imported for an effect alone is left out by bundlers', () => {
+    const wrong = imports.filter(({ effectOnly }) => effectOnly)
     expect(wrong.map((one) => `${one.from} imports ${one.specifier}`)).toEqual([])
   })
 

@@ -6,12 +6,11 @@
 import { input } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError, DTypeError, GraphError, ShapeError } from '../errors'
-import { onesLike } from '../tensor/create'
 import { add } from '../tensor/ops/elementwise'
-import { copy } from '../tensor/ops/views'
+import { copy, fillStorage } from '../tensor/ops/views'
 import { escapeScopes, tidy, withGradMode } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
-import type { Tensor } from '../tensor/tensor'
+import { Tensor } from '../tensor/tensor'
 import { observe, undo } from './anomaly'
 import { type Edge, type GraphNode, nextBackwardPass } from './tape'
 
@@ -237,7 +236,9 @@ function checkRoot(op: string, root: Tensor, gradient: Tensor | undefined): Tens
         `${op}: the tensor has shape ${formatShape(root.shape)}; only a one-element tensor has an implicit gradient, pass { gradient } or reduce it first`,
       )
     }
-    return onesLike(root)
+    const one = Tensor.allocate(root.backend, root.dtype, root.shape)
+    fillStorage(one, 1)
+    return one
   }
   if (!sameShape(gradient.shape, root.shape)) {
     throw new ShapeError(

@@ -2,7 +2,7 @@
 
 import { GraphError } from '../errors'
 import { detach } from '../tensor/ops/views'
-import { getRandomState, setRandomState } from '../tensor/random'
+import { getRandomState, setRandomState } from '../tensor/random-state'
 import { enableGrad, gradEnabled, tidy } from '../tensor/scope'
 import type { Tensor } from '../tensor/tensor'
 import { gradients } from './backward'

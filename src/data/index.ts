@@ -1,7 +1,5 @@
 // Data sets, splits and the loader: what `evenfold` exports under `data`.
 
-import '../tensor/methods'
-
 export { type Batch, batches } from './batches'
 export { type CsvOptions, csvRows, readCsv } from './csv'
 export type { ColumnOptions, Row, TextExample } from './examples'

@@ -4,7 +4,7 @@
 
 import type { DeviceName } from '../backend/types'
 import { ArgumentError, EvenfoldError, FormatError } from '../errors'
-import { getRandomState, type RandomState, setRandomState } from '../tensor/random'
+import { getRandomState, type RandomState, setRandomState } from '../tensor/random-state'
 import type { Tensor } from '../tensor/tensor'
 import { openSafetensors, type SafetensorsReader } from './safetensors'
 import { decodeTree, type EncodedTree, encodeTree, parseTree } from './state-tree'

@@ -1,7 +1,5 @@
 // Files of tensors: what `evenfold` exports under `io`.
 
-import '../tensor/methods'
-
 export {
   type CheckpointInfo,
   type CheckpointModel,

@@ -1,7 +1,5 @@
 // Models built from nn: the published sequence-model study's classes, and a text classifier for daily use.
 
-import '../tensor/methods'
-
 export {
   type AttentionBlockOptions,
   PostNormAttentionBlock,

@@ -1,7 +1,5 @@
 // torch.nn for evenfold: `import { nn } from 'evenfold'`.
 
-import '../tensor/methods'
-
 export {
   Flatten,
   GELU,

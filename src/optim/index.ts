@@ -1,7 +1,5 @@
 // Optimizers, gradient clipping and learning-rate schedules.
 
-import '../tensor/methods'
-
 export { Adam, type AdamOptions, AdamW } from './adam'
 export { clipGradNorm, clipGradValue } from './clip'
 export { EMA, type EMAState } from './ema'

@@ -3,10 +3,11 @@
 import { getBackend, getDefaultDevice } from '../backend/registry'
 import type { DeviceName, DType, HostArray } from '../backend/types'
 import { ArgumentError, DTypeError, ShapeError } from '../errors'
+import { TensorWithMethods } from './methods'
 import { checkDType } from './ops/cast'
 import { fillStorage } from './ops/views'
 import { checkShape, formatShape, type Shape, sizeOf } from './shape'
-import { Tensor } from './tensor'
+import type { Tensor } from './tensor'
 
 export interface TensorOptions {
   /** Default float32 (for `tensor`: by the values given). */
@@ -43,7 +44,7 @@ export function allocate(
   checkShape(op, shape)
   const backend = getBackend(device)
   checkDType(op, dtype, backend)
-  return Tensor.allocate(backend, dtype, [...shape])
+  return TensorWithMethods.allocate(backend, dtype, [...shape])
 }
 
 function finish(t: Tensor, requiresGrad: boolean | undefined): Tensor {

@@ -118,32 +118,39 @@ const METHODS = {
 }
 
 type Method<F> = F extends (x: Tensor, ...rest: infer Rest) => infer R ? (...rest: Rest) => R : never
-type Methods = { [K in keyof typeof METHODS]: Method<(typeof METHODS)[K]> }
+/** What a tensor can do; the class declares it as its own. */
+export interface Methods extends Named {
+  /** The transpose of a matrix (last two axes). */
+  readonly T: Tensor
+  /** Without `dim` the largest element; with it `{ values, indices }` along it. */
+  max(): Tensor
+  max(dim: number, options?: reductions.ReduceOptions): reductions.Extrema
+  /** As `max`, for the smallest. */
+  min(): Tensor
+  min(dim: number, options?: reductions.ReduceOptions): reductions.Extrema
+}
+type Named = { [K in keyof typeof METHODS]: Method<(typeof METHODS)[K]> }
 
-declare module './tensor' {
-  interface Tensor extends Methods {
-    /** The transpose of a matrix (last two axes). */
-    readonly T: Tensor
-    /** Without `dim` the largest element; with it `{ values, indices }` along it. */
-    max(): Tensor
-    max(dim: number, options?: reductions.ReduceOptions): reductions.Extrema
-    /** As `max`, for the smallest. */
-    min(): Tensor
-    min(dim: number, options?: reductions.ReduceOptions): reductions.Extrema
+function withMethods(type: typeof Tensor): typeof Tensor {
+  for (const [name, op] of Object.entries({ ...METHODS, max: reductions.max, min: reductions.min })) {
+    Object.defineProperty(type.prototype, name, {
+      value(this: Tensor, ...args: unknown[]): unknown {
+        return (op as (...all: unknown[]) => unknown)(this, ...args)
+      },
+      writable: true,
+      configurable: true,
+    })
   }
+  Object.defineProperty(type.prototype, 'T', {
+    get(this: Tensor): Tensor {
+      return views.transpose(this, -1, -2)
+    },
+  })
+  return type
 }
 
-for (const [name, op] of Object.entries({ ...METHODS, max: reductions.max, min: reductions.min })) {
-  Object.defineProperty(Tensor.prototype, name, {
-    value(this: Tensor, ...args: unknown[]): unknown {
-      return (op as (...all: unknown[]) => unknown)(this, ...args)
-    },
-    writable: true,
-    configurable: true,
-  })
-}
-Object.defineProperty(Tensor.prototype, 'T', {
-  get(this: Tensor): Tensor {
-    return views.transpose(this, -1, -2)
-  },
-})
+/**
+ * Tensor with its methods. What makes tensors from nothing (create.ts) takes the class from here: then who has a tensor
+ * has its methods, also where a bundler leaves out files that are imported for their effect alone (`sideEffects: false`).
+ */
+export const TensorWithMethods = withMethods(Tensor)

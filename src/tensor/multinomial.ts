@@ -4,15 +4,15 @@ import { constant, input, scalar } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError, ShapeError } from '../errors'
 import { inModule } from './context'
-import { arange } from './create'
 import { map, mapReduce, requireFloat } from './ops/apply'
+import { positions } from './ops/indexing'
 import { cumsum, topk } from './ops/order'
 import { amax } from './ops/reduce'
 import { unsqueeze } from './ops/views'
-import { rand } from './random'
+import { nextStream } from './random-state'
 import { noGrad } from './scope'
-import { formatShape } from './shape'
-import type { Tensor } from './tensor'
+import { formatShape, type Shape } from './shape'
+import { Tensor } from './tensor'
 
 const weight = input(0)
 const valid = weight.ge(0).and(weight.isFinite())
@@ -85,19 +85,25 @@ export function multinomial(
 }
 
 function withReplacement(weights: Tensor, count: number, classes: number): Tensor {
-  const { dtype, device } = weights
   const [reach] = map('multinomial', REACH, [weights, cumsum(weights, -1)])
   const total = amax(reach, -1, { keepdim: true })
-  const share = rand([...weights.shape.slice(0, -1), count, 1], { dtype, device })
-  const position = arange(classes, { device })
+  const share = uniform(weights, [...weights.shape.slice(0, -1), count, 1])
+  const position = positions(weights, classes)
   const inputs = [unsqueeze(reach, -2), unsqueeze(total, -2), share, position]
   return mapReduce('min', 'multinomial', HIT, inputs, [classes], [share.ndim - 1], false)
 }
 
 function withoutReplacement(weights: Tensor, count: number, classes: number): Tensor {
-  const { dtype, device } = weights
   const largest = amax(map('multinomial', CHECKED, [weights])[0], -1, { keepdim: true })
-  const luck = rand(weights.shape, { dtype, device })
+  const luck = uniform(weights, weights.shape)
   const { values, indices } = topk(map('multinomial', RACE, [weights, largest, luck])[0], count)
   return map('multinomial', WINNER, [values, indices], [classes])[0]
+}
+
+/** Uniform numbers on [0, 1) of the weights' dtype and device. */
+function uniform(weights: Tensor, shape: Shape): Tensor {
+  const out = Tensor.allocate(weights.backend, weights.dtype, shape)
+  const { seed, stream } = nextStream()
+  if (out.size > 0) out.backend.random({ kind: 'uniform' }, seed, stream, out.view())
+  return out
 }

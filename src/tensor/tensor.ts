@@ -2,7 +2,7 @@
 // The Tensor: a window (offset, shape, strides) on a storage, and its place in the autograd graph.
 //
 // This file holds what a tensor *is*: identity, lifetime, reading, printing. What one can do with it lives in
-// ops/, one family a file, and is attached as methods in methods.ts.
+// ops/, one family a file, and is added as methods in methods.ts.
 
 import { platform } from '#platform'
 import type { Edge } from '../autograd/tape'
@@ -12,6 +12,7 @@ import type { DeviceName, DType, HostArray, View } from '../backend/types'
 import { ArgumentError, DTypeError, GraphError, ReleasedError } from '../errors'
 import { inModule } from './context'
 import { formatTensor, nest, type Nested } from './format'
+import type { Methods } from './methods'
 import { escapeScopes, setTensorGuard, track } from './scope'
 import { contiguousStrides, formatShape, isContiguous, type Shape, sizeOf } from './shape'
 import { type IdRange, Reference, releaseWhenDropped, Storage } from './storage'
@@ -42,6 +43,8 @@ export async function breathe(): Promise<void> {
   lastYield = performance.now()
 }
 
+export interface Tensor extends Methods {}
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: whoever makes a tensor adds the methods (methods.ts).
 export class Tensor {
   readonly id = nextId++
   readonly shape: readonly number[]

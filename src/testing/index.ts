@@ -1,7 +1,5 @@
 // `evenfold/testing`: the tools this library is tested with, for people who test ops and modules of their own.
 
-import '../tensor/methods'
-
 export { gradcheck, type GradcheckOptions, gradgradcheck } from '../autograd/gradcheck'
 export { allclose, type AllcloseMatchers, type AllcloseOptions, matchers } from './allclose'
 export {

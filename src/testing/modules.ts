@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import type { DeviceName } from '../backend/types'
 import { GELU, LayerNorm, Linear, type Layer, Sequential, Sigmoid, SiLU, Softplus, Tanh } from '../nn'
-import { getRandomState, manualSeed, setRandomState } from '../tensor/random'
+import { getRandomState, manualSeed, setRandomState } from '../tensor/random-state'
 
 export interface ModuleArbitraryOptions {
   /** Most layers. Default 4. */

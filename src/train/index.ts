@@ -1,7 +1,5 @@
 // The training loop and what it reports: `evenfold/train`. None of the library needs it.
 
-import '../tensor/methods'
-
 export { type Classification, ClassificationMetrics, RocAuc } from './counts'
 export { type Evaluation, evaluateClassifier, wilson } from './metrics'
 export type {

@@ -3,7 +3,6 @@
 import { record } from '../../autograd/tape'
 import { DTypeError, IndexError, ShapeError } from '../../errors'
 import { inModule } from '../context'
-import { arange } from '../create'
 import { tidy } from '../scope'
 import { formatShape, normalizeDim, type Shape } from '../shape'
 import { copyProgram, scalarType, Tensor } from '../tensor'
@@ -129,8 +128,8 @@ function band(op: string, x: Tensor, keepWhere: (row: Tensor, col: Tensor) => Te
   if (x.ndim < 2) throw new ShapeError(`${op}: expected at least 2 axes, got shape ${formatShape(x.shape)}`)
   const [rows, cols] = x.shape.slice(-2)
   return tidy(() => {
-    const row = reshape(arange(rows, { device: x.device }), [rows, 1])
-    return where(keepWhere(row, arange(cols, { device: x.device })), x, 0)
+    const row = reshape(positions(x, rows), [rows, 1])
+    return where(keepWhere(row, positions(x, cols)), x, 0)
   })
 }
 
@@ -144,5 +143,18 @@ export function oneHot(index: Tensor, classes?: number): Tensor {
     )
   }
   checkRange('oneHot', index, count)
-  return tidy(() => cast(eq(unsqueeze(index, -1), arange(count, { device: index.device })), 'int32'))
+  return tidy(() => cast(eq(unsqueeze(index, -1), positions(index, count)), 'int32'))
+}
+
+/** 0, 1, …, n - 1 on x's device. int32. */
+export function positions(x: Tensor, n: number): Tensor {
+  const out = Tensor.allocate(x.backend, 'int32', [n])
+  if (n > 0)
+    x.backend.write(
+      out.storage.buffer,
+      'int32',
+      Int32Array.from({ length: n }, (_, i) => i),
+      0,
+    )
+  return out
 }
