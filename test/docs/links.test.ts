@@ -1,6 +1,8 @@
-// What the docs name exists: pages and headings that are linked, scripts and files in commands, paths in the text.
+// What the docs name exists: pages and headings that are linked, scripts and files in commands, paths and the library's
+// own names in the text.
 import fs from 'node:fs'
 import path from 'node:path'
+import * as ef from 'evenfold'
 import { describe, expect, it } from 'vitest'
 import { type Page, pageNames, readPage, root } from './markdown'
 
@@ -37,7 +39,32 @@ describe.each(pages)('$path', (page) => {
     const words = page.spans.flatMap(({ line, code }) => code.split(/\s+/).map((word) => ({ line, word })))
     expect(words.filter(({ word }) => PATH.test(word) && !exists(word))).toEqual([])
   })
+
+  it('names what the library has', () => {
+    const own = page.spans.filter(({ column }) => column !== 'PyTorch')
+    expect(own.filter(({ code }) => !isKnown(code))).toEqual([])
+  })
 })
+
+/** Whether the names in `nn.functional.relu`, `ef.zeros(…)`, `x.sum(1)`, `model.eval()` are the library's. */
+function isKnown(code: string): boolean {
+  const has = (value: unknown, name: string) => value != null && name in Object(value)
+  const rooted = /^(?:await |new )?(ef|nn|optim|io|data|text|models)((?:\.\w+)+)(?!\S*\/)/.exec(code)
+  if (rooted) {
+    const names = [rooted[1], ...rooted[2].split('.').slice(1)].filter((name) => name !== 'ef')
+    let at: unknown = ef
+    for (const name of names) {
+      if (!has(at, name)) return false
+      at = (at as Record<string, unknown>)[name]
+    }
+    return true
+  }
+  const called = /^(?:await )?(x|a|b|t|loss|model|mha)\.(\w+)\(/.exec(code)
+  if (!called) return true
+  const { prototype } =
+    called[1] === 'model' ? ef.nn.Module : called[1] === 'mha' ? ef.nn.MultiheadAttention : ef.Tensor
+  return has(prototype, called[2]) || called[2] === 'forward'
+}
 
 function leads(page: Page, target: string): boolean {
   if (/^[a-z]+:/.test(target)) return true

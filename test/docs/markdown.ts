@@ -31,6 +31,14 @@ export interface Link {
   target: string
 }
 
+/** `code` in the text. */
+export interface Span {
+  line: number
+  code: string
+  /** In a table: the head of its column. */
+  column?: string
+}
+
 export interface Page {
   /** From the project's root. */
   path: string
@@ -38,8 +46,7 @@ export interface Page {
   links: Link[]
   /** What may follow '#', as GitHub makes it of headings. */
   anchors: Set<string>
-  /** `code` in the text. */
-  spans: { line: number; code: string }[]
+  spans: Span[]
 }
 
 const FENCE = /^( *)(`{3,}|~{3,}) *([^\s`]*) *([^`]*?)\s*$/
@@ -51,7 +58,10 @@ export function readPage(name: string): Page {
 export function parsePage(name: string, text: string): Page {
   const page: Page = { path: name, blocks: [], links: [], anchors: new Set(), spans: [] }
   const lines = text.split('\n')
+  let head: string[] = []
   for (let i = 0; i < lines.length; i++) {
+    if (!lines[i].startsWith('|')) head = []
+    else if (head.length === 0) head = cells(lines[i])
     const fence = FENCE.exec(lines[i])
     if (fence) {
       const [, indent, marks, language, info] = fence
@@ -74,7 +84,7 @@ export function parsePage(name: string, text: string): Page {
       while (i + 1 < lines.length && /^( {4}|\s*$)/.test(lines[i + 1])) i++
       const code = lines.slice(start, i + 1).map((line) => line.slice(4))
       page.blocks.push({ line: start + 1, language: 'sh', info: '', code: `${code.join('\n').trimEnd()}\n` })
-    } else readText(page, lines[i], i + 1)
+    } else readText(page, lines[i], i + 1, head)
   }
   return page
 }
@@ -88,13 +98,23 @@ function inList(lines: readonly string[], at: number): boolean {
   return false
 }
 
-function readText(page: Page, text: string, line: number): void {
+/** The cells of a table's row; a | within code does not part them. */
+function cells(row: string): string[] {
+  const marked = row.replaceAll(/`[^`]*`/g, (code) => code.replaceAll('|', '\0'))
+  return marked
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.replaceAll('\0', '|').trim())
+}
+
+function readText(page: Page, text: string, line: number, head: readonly string[]): void {
   const heading = /^#+ +(.*)$/.exec(text)
   if (heading) {
     const words = heading[1].toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '')
     page.anchors.add(words.trim().replaceAll(' ', '-'))
   }
-  for (const [, code] of text.matchAll(/`([^`]+)`/g)) page.spans.push({ line, code })
+  for (const [i, cell] of (head.length > 0 ? cells(text) : [text]).entries())
+    for (const [, code] of cell.matchAll(/`([^`]+)`/g)) page.spans.push({ line, code, column: head[i] })
   const outsideCode = text.replaceAll(/`[^`]*`/g, '')
   for (const [, target] of outsideCode.matchAll(/\]\(([^)\s]+)\)/g)) page.links.push({ line, target })
   for (const [, target] of outsideCode.matchAll(/<img [^>]*src="([^"]+)"/g)) page.links.push({ line, target })

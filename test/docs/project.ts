@@ -97,6 +97,7 @@ export function projectOf(page: Page, parent: string): Project {
   return project
 }
 
+const isScript = (file: string): boolean => /\.[jt]s$/.test(file)
 const isConfig = (file: string): boolean => /\.config\.[jt]s$/.test(file)
 
 /** Whether another file imports it, loads it as a worker or has it in a script element. */
@@ -158,23 +159,26 @@ function javascript(code: string, fileName: string): string {
 
 /** What the compiler has to say of the projects' scripts, at their pages' lines. */
 export function typeErrors(projects: readonly Project[]): string[] {
-  const scripts = new Map(
-    projects.flatMap(({ folder, files, page }) =>
-      [...files.keys()]
-        .filter((name) => /\.[jt]s$/.test(name))
-        .map((name) => [path.join(folder, name), page.path]),
-    ),
-  )
-  return diagnose([...scripts.keys()], {
-    target: ts.ScriptTarget.ES2022,
-    module: ts.ModuleKind.NodeNext,
-    strict: true,
-    noEmit: true,
-    allowJs: true,
-    checkJs: true,
-    skipLibCheck: true,
-    types: [],
-  }).map(({ file, text }) => `${scripts.get(file) ?? file}:${text}`)
+  const withNode = ({ installs }: Project) => installs.includes('@types/node')
+  // Two programs: the types of Node are global, and a page that does not install them does not have them.
+  return [projects.filter(withNode), projects.filter((project) => !withNode(project))].flatMap((group) => {
+    const pageOf = new Map(
+      group.flatMap(({ folder, files, page }) =>
+        [...files.keys()].filter(isScript).map((name) => [path.join(folder, name), page.path]),
+      ),
+    )
+    const found = diagnose([...pageOf.keys()], {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.NodeNext,
+      strict: true,
+      noEmit: true,
+      allowJs: true,
+      checkJs: true,
+      skipLibCheck: true,
+      types: group.some(withNode) ? ['node'] : [],
+    })
+    return found.map(({ file, text }) => `${pageOf.get(file) ?? file}:${text}`)
+  })
 }
 
 export function diagnose(files: string[], options: ts.CompilerOptions): { file: string; text: string }[] {
