@@ -5,6 +5,7 @@
 // call; a backend only computes. Every op of the library comes down to these methods.
 
 import type { Program } from './program'
+import type { RowCall, RowPlan } from './rows'
 
 /** Element types. On webgpu `float64` does not exist and a `bool` is one u32 per element. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool'
@@ -124,6 +125,9 @@ export interface Backend {
     scalars: readonly number[],
     output: View,
   ): void
+
+  /** Runs a row plan as one kernel and says so, or does nothing and returns false: see rows.ts. */
+  rows?(plan: RowPlan, call: RowCall): boolean
 
   /** Index of the largest or smallest element along the last axis; ties to the lowest index, NaN wins. Output int32. */
   argReduce(kind: 'max' | 'min', input: View, output: View): void

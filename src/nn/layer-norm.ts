@@ -2,20 +2,21 @@
 //
 //   y = (x - mean) / sqrt(var + eps) * w + b,   var biased (divided by n)
 //
-// One recorded op of three kernels (two reductions, one map). With h = (x - mean) / sqrt(var + eps) and u = g w:
+// One recorded op of one row plan. With h = (x - mean) / sqrt(var + eps) and u = g w:
 //   dx = (u - mean(u) - h mean(u h)) / sqrt(var + eps),   dw = sum(g h),   db = sum(g)
 // Second derivatives come from `reference`, the same formula in ordinary ops.
 
 import { differentiateReference } from '../autograd/reference'
 import { record } from '../autograd/tape'
-import { constant, type Expr, input, scalar } from '../backend/expr'
-import { Program } from '../backend/program'
+import { type Expr, scalar } from '../backend/expr'
+import { RowPlan } from '../backend/rows'
 import { ArgumentError, DTypeError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
-import { IDENTITY, map, mapReduce, requireFloat } from '../tensor/ops/apply'
+import { mapRows, requireFloat } from '../tensor/ops/apply'
 import { add, mul, rsqrt, sub } from '../tensor/ops/elementwise'
 import { mean } from '../tensor/ops/reduce'
-import { gradEnabled, noGrad, tidy } from '../tensor/scope'
+import { reshape } from '../tensor/ops/views'
+import { gradEnabled, tidy } from '../tensor/scope'
 import { formatShape, sameShape, type Shape, sizeOf } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { ones_, zeros_ } from './init'
@@ -23,49 +24,66 @@ import { Module } from './module'
 import { type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 
-// Operands: 0 x, 1 sum(x), 2 sum((x - mean)²), then whatever a program needs. Scalars: n, eps.
+// Scalars: n, eps.
 const [N, EPS] = [scalar(0), scalar(1)]
-const CENTERED = input(0).sub(input(1).div(N))
-const DEVIATION = input(2).div(N).add(EPS).sqrt()
-const NORMALIZED = CENTERED.div(DEVIATION)
 
-const SQUARES = new Program([CENTERED.mul(CENTERED)], 2, 2)
+/** h and the deviation, from x, sum(x) and sum((x - mean)²). */
+function normalized(x: Expr, total: Expr, squares: Expr): { h: Expr; deviation: Expr } {
+  const deviation = squares.div(N).add(EPS).sqrt()
+  return { h: x.sub(total.div(N)).div(deviation), deviation }
+}
 
-/** y; operands after the statistics: w and b where present. */
-const forwardProgram = byFlags((hasWeight, hasBias) => {
-  const scaled = hasWeight ? NORMALIZED.mul(input(3)) : NORMALIZED
-  return [hasBias ? scaled.add(input(hasWeight ? 4 : 3)) : scaled]
+/** Operands: x, w and b where present. Values: y, and the two sums of each example. */
+const forwardPlan = byFlags((hasWeight, hasBias) => {
+  const affine = Number(hasWeight) + Number(hasBias)
+  return new RowPlan(
+    floats(1 + affine),
+    ([x, ...rest], reduce) => {
+      const total = reduce('sum', x)
+      const centered = x.sub(total.div(N))
+      const squares = reduce('sum', centered.mul(centered))
+      const { h } = normalized(x, total, squares)
+      const scaled = hasWeight ? h.mul(rest[0]) : h
+      return { elements: [hasBias ? scaled.add(rest[affine - 1]) : scaled], rows: [total, squares] }
+    },
+    2,
+  )
 })
 
-/** Operands: x and statistics, 3 g, 4 w where present. */
-const upstream = (hasWeight: boolean): Expr => (hasWeight ? input(3).mul(input(4)) : input(3))
-const sumOfUpstream = byFlags((hasWeight) => [hasWeight ? input(0).mul(input(1)) : input(0)])
-const sumOfProducts = byFlags((hasWeight) => [upstream(hasWeight).mul(NORMALIZED)])
-const weightGradient = new Program([input(3).mul(NORMALIZED)], 4, 2)
-/** The two sums come last. */
-const inputGradient = byFlags((hasWeight) => {
-  const at = hasWeight ? 5 : 4
-  const spread = input(at)
-    .add(NORMALIZED.mul(input(at + 1)))
-    .mul(constant(1).div(N))
-  return [upstream(hasWeight).sub(spread).div(DEVIATION)]
-})
+/** Operands: x, its sums, g, w where present. A row is an example: the value is dx. */
+const inputGradient = byFlags(
+  (hasWeight) =>
+    new RowPlan(
+      floats(hasWeight ? 5 : 4),
+      ([x, total, squares, g, w], reduce) => {
+        const { h, deviation } = normalized(x, total, squares)
+        const u = hasWeight ? g.mul(w) : g
+        const [mean, product] = [reduce('sum', u).div(N), reduce('sum', u.mul(h)).div(N)]
+        return { elements: [u.sub(mean.add(h.mul(product))).div(deviation)] }
+      },
+      2,
+    ),
+)
 
-/** Programs that differ by which of weight and bias there are. */
+/** Operands: x, its sums, g. A row is what one weight meets over all examples: the values are dw and db. */
+const affineGradient = new RowPlan(
+  floats(4),
+  ([x, total, squares, g], reduce) => ({
+    rows: [reduce('sum', g.mul(normalized(x, total, squares).h)), reduce('sum', g)],
+  }),
+  2,
+)
+
+function floats(count: number): 'float'[] {
+  return new Array<'float'>(count).fill('float')
+}
+
+/** Plans that differ by which of weight and bias there are. */
 function byFlags(
-  build: (hasWeight: boolean, hasBias: boolean) => Expr[],
-): (hasWeight: boolean, hasBias?: boolean) => Program {
-  const programs = new Map<string, Program>()
-  return (hasWeight, hasBias = false) => {
-    const key = `${hasWeight}/${hasBias}`
-    let program = programs.get(key)
-    if (!program) {
-      const exprs = build(hasWeight, hasBias)
-      program = new Program(exprs, new Program(exprs, 0, 2).usedInputs.length, 2)
-      programs.set(key, program)
-    }
-    return program
-  }
+  build: (hasWeight: boolean, hasBias: boolean) => RowPlan,
+): (hasWeight: boolean, hasBias?: boolean) => RowPlan {
+  const plans = [false, true].map((hasWeight) => [false, true].map((hasBias) => build(hasWeight, hasBias)))
+  return (hasWeight, hasBias = false) => plans[Number(hasWeight)][Number(hasBias)]
 }
 
 export interface LayerNormFunctionOptions {
@@ -94,12 +112,8 @@ export function layerNorm(
   const affine = [weight, bias].filter((t) => t !== null)
   const inputs = [x, ...affine]
 
-  const [out, total, squares] = noGrad(() => {
-    const sum = mapReduce('sum', 'layerNorm', IDENTITY, [x], [], inner, true)
-    const spread = mapReduce('sum', 'layerNorm', SQUARES, [x, sum], scalars, inner, true)
-    const program = forwardProgram(weight !== null, bias !== null)
-    return [map('layerNorm', program, [x, sum, spread, ...affine], scalars)[0], sum, spread]
-  })
+  const plan = forwardPlan(weight !== null, bias !== null)
+  const [out, total, squares] = mapRows('layerNorm', plan, inputs, scalars, inner)
   record('layerNorm', inputs, [out], [...inputs, total, squares], ([g], saved, needs) => {
     if (!g) return inputs.map(() => null)
     const values = saved.slice(0, inputs.length)
@@ -111,22 +125,16 @@ export function layerNorm(
         needs,
       )
     }
-    const statistics = saved.slice(inputs.length)
-    const known = [values[0], ...statistics, g]
-    const scale = weight ? [values[1]] : []
+    const known = [values[0], ...saved.slice(inputs.length), g]
     const op = 'layerNorm backward'
-    const sums = (): Tensor[] => [
-      mapReduce('sum', op, sumOfUpstream(weight !== null), [g, ...scale], scalars, inner, true),
-      mapReduce('sum', op, sumOfProducts(weight !== null), [...known, ...scale], scalars, inner, true),
-    ]
-    const perExample = needs[0]
-      ? map(op, inputGradient(weight !== null), [...known, ...scale, ...sums()], scalars)[0]
-      : null
-    const grads = [perExample]
-    if (weight)
-      grads.push(needs[1] ? mapReduce('sum', op, weightGradient, known, scalars, outer, false) : null)
-    if (bias) grads.push(needs[grads.length] ? mapReduce('sum', op, IDENTITY, [g], [], outer, false) : null)
-    return grads
+    const [needX, ...needAffine] = needs
+    const upstream = weight ? [...known, values[1]] : known
+    const dx = needX ? mapRows(op, inputGradient(weight !== null), upstream, scalars, inner)[0] : null
+    if (!needAffine.includes(true)) return [dx, ...affine.map(() => null)]
+    const [dw, db] = mapRows(op, affineGradient, known, scalars, outer).map((t) =>
+      reshape(t, normalizedShape),
+    )
+    return [dx, ...(weight ? [dw] : []), ...(bias ? [db] : [])]
   })
   total.dispose()
   squares.dispose()

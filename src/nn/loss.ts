@@ -13,6 +13,7 @@ import { reshape, squeeze, unsqueeze } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
 import { broadcastShapes, formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
+import { fusedCrossEntropy } from './cross-entropy'
 import { Module } from './module'
 import { Buffer } from './parameter'
 import { checkPair, checkReduction, reduceProgram, type Reduction } from './reduction'
@@ -52,17 +53,31 @@ export function crossEntropy(
       `crossEntropy: labelSmoothing is ${labelSmoothing}; expected a number from 0 to 1`,
     )
   }
-  return tidy(() => {
-    const logs = logSoftmax(logits, dim)
-    const picked = pick('crossEntropy', logs, target, dim, weight, ignoreIndex)
-    if (labelSmoothing === 0) return reducePicked(picked, reduction)
-    const classes = logits.shape[dim]
-    const wide = weight && reshape(weight, [classes, ...new Array<number>(logits.ndim - dim - 1).fill(1)])
-    const all = sum(wide ? mul(logs, wide) : logs, dim)
-    const even = map('crossEntropy', NEGATIVE_WHERE_KEPT, [all, picked.kept])[0]
-    const losses = add(mul(picked.losses, 1 - labelSmoothing), mul(even, labelSmoothing / classes))
-    return reducePicked({ ...picked, losses }, reduction)
-  })
+  const options = { weight, labelSmoothing, ignoreIndex, reduction }
+  const reference = (x: Tensor, ids: Tensor): Tensor => crossEntropyReference(x, ids, dim, options)
+  return tidy(() =>
+    weight || logits.size === 0
+      ? reference(logits, target)
+      : fusedCrossEntropy(logits, target, dim, options, reference),
+  )
+}
+
+/** Cross-entropy in ordinary ops, with classes along `dim`. */
+function crossEntropyReference(
+  logits: Tensor,
+  target: Tensor,
+  dim: number,
+  { weight, labelSmoothing, ignoreIndex, reduction }: Required<CrossEntropyOptions>,
+): Tensor {
+  const logs = logSoftmax(logits, dim)
+  const picked = pick('crossEntropy', logs, target, dim, weight, ignoreIndex)
+  if (labelSmoothing === 0) return reducePicked(picked, reduction)
+  const classes = logits.shape[dim]
+  const wide = weight && reshape(weight, [classes, ...new Array<number>(logits.ndim - dim - 1).fill(1)])
+  const all = sum(wide ? mul(logs, wide) : logs, dim)
+  const even = map('crossEntropy', NEGATIVE_WHERE_KEPT, [all, picked.kept])[0]
+  const losses = add(mul(picked.losses, 1 - labelSmoothing), mul(even, labelSmoothing / classes))
+  return reducePicked({ ...picked, losses }, reduction)
 }
 
 /**

@@ -82,6 +82,11 @@ export function pushScalars(params: Params, program: Program, scalars: readonly 
     )
     scalarTypes.set(program, types)
   }
+  pushTyped(params, types, scalars)
+}
+
+/** Numbers, each as a type of its own. */
+export function pushTyped(params: Params, types: readonly ScalarType[], scalars: readonly number[]): void {
   for (let i = 0; i < scalars.length; i++) {
     if (types[i] === 'float') params.float(scalars[i])
     else params.int(types[i] === 'bool' ? Number(scalars[i] !== 0) : scalars[i])

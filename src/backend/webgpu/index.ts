@@ -2,6 +2,7 @@
 
 import { DeviceError, IndexError } from '../../errors'
 import type { Program } from '../program'
+import type { RowCall, RowPlan } from '../rows'
 import type {
   Backend,
   DeviceBuffer,
@@ -29,6 +30,7 @@ import { type GpuBuffer, Pool } from './pool'
 import { CommandQueue } from './queue'
 import { random } from './random'
 import { reduce } from './reduce'
+import { rows } from './rows'
 import { scatterAdd } from './scatter'
 
 export interface WebGpuOptions {
@@ -238,6 +240,11 @@ export class WebGpuBackend implements Backend {
   ): void {
     this.#device.check()
     reduceEach(this.#engine, kind, program, operands, scalars, output)
+  }
+
+  rows(plan: RowPlan, call: RowCall): boolean {
+    this.#device.check()
+    return rows(this.#engine, plan, call)
   }
 
   argReduce(kind: 'max' | 'min', input: View, output: View): void {

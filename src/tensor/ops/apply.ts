@@ -7,6 +7,7 @@ import { record } from '../../autograd/tape'
 import { differentiate } from '../../backend/derivative'
 import { Expr, input } from '../../backend/expr'
 import { Program } from '../../backend/program'
+import { type RowPlan, rowwise } from '../../backend/rows'
 import type { DType, ReduceKind, View } from '../../backend/types'
 import { DeviceError, DTypeError } from '../../errors'
 import { inModule } from '../context'
@@ -127,6 +128,39 @@ export function mapReduce(
     backend.reduce(kind, program, views, scalars, { ...out.view(), shape: outer, strides: bare })
   }
   return out
+}
+
+/**
+ * Runs a row plan over broadcast tensors, a row being the axes `dims`; not recorded. Returns the values per element, then
+ * those per row (with size 1 in place of `dims`), all of the operands' float dtype.
+ */
+export function mapRows(
+  op: string,
+  plan: RowPlan,
+  inputs: readonly Tensor[],
+  scalars: readonly number[],
+  dims: readonly number[],
+): Tensor[] {
+  const backend = sameDevice(op, inputs)
+  const shape = broadcastShapes(op + inModule(), ...inputs.map((t) => t.shape))
+  const outer = [...shape.keys()].filter((i) => !dims.includes(i))
+  const ordered = (v: View, order: readonly number[]): View => ({
+    ...v,
+    shape: order.map((i) => v.shape[i]),
+    strides: order.map((i) => v.strides[i]),
+  })
+  const make = (program: Program | null, of: Shape): Tensor[] =>
+    (program?.outputs ?? []).map(() => Tensor.allocate(backend, floatOf(inputs), of))
+  const elements = make(plan.elements, shape)
+  const rows = make(plan.rows, reducedShape(shape, dims, true))
+  rowwise(backend, plan, {
+    inputs: inputs.map((t) => ordered(expandedView(t, shape), [...outer, ...dims])),
+    outer: outer.length,
+    scalars,
+    elements: elements.map((t) => ordered(t.view(), [...outer, ...dims])),
+    rows: rows.map((t) => ordered(t.view(), outer)),
+  })
+  return [...elements, ...rows]
 }
 
 /** A recorded view of `x`. `back` takes the gradient of the view to the gradient of x. */

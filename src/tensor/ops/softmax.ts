@@ -1,25 +1,40 @@
 // Softmax and its relatives, shifted by the largest value so that nothing overflows.
 
 import { record } from '../../autograd/tape'
-import { input } from '../../backend/expr'
+import { type Expr, input } from '../../backend/expr'
 import { Program } from '../../backend/program'
-import { noGrad, tidy } from '../scope'
+import { RowPlan } from '../../backend/rows'
+import { gradEnabled, noGrad, tidy } from '../scope'
 import { normalizeDim, normalizeDims } from '../shape'
 import type { Tensor } from '../tensor'
-import { map, mapReduce, mapSum, requireFloat } from './apply'
+import { map, mapReduce, mapRows, mapSum, requireFloat } from './apply'
 import { add, log } from './elementwise'
 import type { Dims, ReduceOptions } from './reduce'
 import { copy, detach, reshape } from './views'
 
 const EXP_SHIFTED = new Program([input(0).sub(input(1)).exp()], 2)
-const NORMALIZED = new Program([input(0).sub(input(1)).exp().div(input(2))], 3)
-const LOG_NORMALIZED = new Program([input(0).sub(input(1)).sub(input(2).log())], 3)
 const IDENTITY = new Program([input(0)], 1)
 const PRODUCT = new Program([input(0).mul(input(1))], 2)
 const SOFTMAX_GRADIENT = new Program([input(1).mul(input(0).sub(input(2)))], 3)
 const LOG_SOFTMAX_GRADIENT = new Program([input(0).sub(input(1).exp().mul(input(2)))], 3)
 /** The largest value to subtract: 0 where it is infinite, so that inf - inf never appears. */
-const FINITE_OR_ZERO = new Program([input(0).abs().eq(Number.POSITIVE_INFINITY).where(0, input(0))], 1)
+const finiteOrZero = (x: Expr): Expr => x.abs().eq(Number.POSITIVE_INFINITY).where(0, x)
+const FINITE_OR_ZERO = new Program([finiteOrZero(input(0))], 1)
+
+const SOFTMAX = new RowPlan(['float'], ([x], reduce) => {
+  const power = x.sub(finiteOrZero(reduce('max', x))).exp()
+  return { elements: [power.div(reduce('sum', power))] }
+})
+const LOG_SOFTMAX = new RowPlan(['float'], ([x], reduce) => {
+  const shifted = x.sub(finiteOrZero(reduce('max', x)))
+  return { elements: [shifted.sub(reduce('sum', shifted.exp()).log())] }
+})
+const SOFTMAX_BACKWARD = new RowPlan(['float', 'float'], ([g, y], reduce) => ({
+  elements: [y.mul(g.sub(reduce('sum', g.mul(y))))],
+}))
+const LOG_SOFTMAX_BACKWARD = new RowPlan(['float', 'float'], ([g, y], reduce) => ({
+  elements: [g.sub(y.exp().mul(reduce('sum', g)))],
+}))
 
 function shifted(op: string, x: Tensor, dims: readonly number[]): [shift: Tensor, total: Tensor] {
   const shift = map(op, FINITE_OR_ZERO, [mapReduce('max', op, IDENTITY, [x], [], dims, true)])[0]
@@ -32,9 +47,10 @@ export function softmax(x: Tensor, dim: number): Tensor {
   const d = normalizeDim('softmax', dim, x.ndim)
   if (x.size === 0) return copy(x)
   const dims = x.ndim === 0 ? [] : [d]
-  const out = noGrad(() => map('softmax', NORMALIZED, [x, ...shifted('softmax', x, dims)])[0])
+  const [out] = mapRows('softmax', SOFTMAX, [x], [], dims)
   record('softmax', [x], [out], [out], ([g], [y]) => {
     if (!g) return [null]
+    if (!gradEnabled()) return mapRows('softmax backward', SOFTMAX_BACKWARD, [g, y], [], dims)
     const dot = mapSum('softmax backward', PRODUCT, [g, y], [], dims, true)
     return [map('softmax backward', SOFTMAX_GRADIENT, [g, y, dot])[0]]
   })
@@ -47,9 +63,10 @@ export function logSoftmax(x: Tensor, dim: number): Tensor {
   const d = normalizeDim('logSoftmax', dim, x.ndim)
   if (x.size === 0) return copy(x)
   const dims = x.ndim === 0 ? [] : [d]
-  const out = noGrad(() => map('logSoftmax', LOG_NORMALIZED, [x, ...shifted('logSoftmax', x, dims)])[0])
+  const [out] = mapRows('logSoftmax', LOG_SOFTMAX, [x], [], dims)
   record('logSoftmax', [x], [out], [out], ([g], [y]) => {
     if (!g) return [null]
+    if (!gradEnabled()) return mapRows('logSoftmax backward', LOG_SOFTMAX_BACKWARD, [g, y], [], dims)
     const total = mapSum('logSoftmax backward', IDENTITY, [g], [], dims, true)
     return [map('logSoftmax backward', LOG_SOFTMAX_GRADIENT, [g, y, total])[0]]
   })
