@@ -27,6 +27,8 @@ export interface Heap {
   /** Gives a block back. Throws when it is free already. */
   free(block: HeapBlock): void
   readonly buffer: ArrayBuffer
+  /** What the buffer belongs to, for WASM kernels; null on a plain ArrayBuffer. */
+  readonly memory: WebAssembly.Memory | null
   /** Counts the growths; a view taken at another generation is stale. */
   readonly generation: number
   readonly bytesInUse: number
@@ -40,6 +42,7 @@ export interface Heap {
 /** Memory that only grows. */
 interface Store {
   readonly buffer: ArrayBuffer
+  readonly memory: WebAssembly.Memory | null
   readonly maximum: number
   /** Grows to `bytes`; false when the system has no more. */
   grow(bytes: number): boolean
@@ -85,6 +88,7 @@ function wasmStore(initial: number, limits: readonly number[]): Store {
     get buffer() {
       return memory.buffer as ArrayBuffer
     },
+    memory,
     maximum,
     grow(bytes) {
       try {
@@ -129,6 +133,7 @@ function plainStore(initial: number, maximum: number): Store {
     get buffer() {
       return buffer
     },
+    memory: null,
     maximum,
     grow(bytes) {
       try {
@@ -164,6 +169,9 @@ class SegregatedHeap implements Heap {
 
   get buffer(): ArrayBuffer {
     return this.#buffer
+  }
+  get memory(): WebAssembly.Memory | null {
+    return this.#store.memory
   }
   get capacity(): number {
     return this.#buffer.byteLength

@@ -20,6 +20,7 @@ import { matmul } from './matmul'
 import { argSort, cumsum } from './order'
 import { random } from './random'
 import { argReduce, reduce } from './reduce'
+import { wasmMatmul } from './wasm/matmul'
 
 /** Runs everything at once on the calling thread; the methods are documented at `Backend`. */
 export class CpuBackend implements Backend {
@@ -95,7 +96,7 @@ export class CpuBackend implements Backend {
   }
 
   matmul(a: View, b: View, out: View, accumulate: boolean): void {
-    matmul(a, b, out, accumulate)
+    if (!wasmMatmul(a, b, out, accumulate)) matmul(a, b, out, accumulate)
   }
 
   gather(x: View, dim: number, index: View, out: View): void {

@@ -21,37 +21,45 @@ const WIDEST = 1024
 
 /** See `Backend.matmul`. */
 export function matmul(a: View, b: View, out: View, accumulate: boolean): void {
-  const rank = out.shape.length
-  let m = out.shape[rank - 2]
-  const n = out.shape[rank - 1]
-  const k = a.shape[rank - 1]
-  if (m === 0 || n === 0) return
   const x = matrixOf(a)
   const y = matrixOf(b)
   const z = matrixOf(out)
-  // Batch entries that share B are more rows of one product, where A and the output lie that way.
+  const n = out.shape[out.shape.length - 1]
+  const k = a.shape[a.shape.length - 1]
+  eachProduct(a, b, out, (at, m) => {
+    x.offset = at[0]
+    y.offset = at[1]
+    z.offset = at[2]
+    product(x, y, z, m, n, k, accumulate)
+  })
+}
+
+/**
+ * Calls `multiply` for each product of a batch, with the offsets of its three matrices and its number of rows; batch
+ * entries that share B are more rows of one product, where A and the output lie that way.
+ */
+export function eachProduct(
+  a: View,
+  b: View,
+  out: View,
+  multiply: (at: readonly number[], m: number) => void,
+): void {
+  if (out.shape.includes(0)) return
+  const rank = out.shape.length
+  let m = out.shape[rank - 2]
   let axes = rank - 2
   for (; axes > 0; axes--) {
     const d = axes - 1
-    const folds = b.strides[d] === 0 && a.strides[d] === x.row * m && out.strides[d] === z.row * m
+    const folds =
+      b.strides[d] === 0 &&
+      a.strides[d] === a.strides[rank - 2] * m &&
+      out.strides[d] === out.strides[rank - 2] * m
     if (out.shape[d] !== 1 && !folds) break
     m *= out.shape[d]
   }
-  if (axes === 0) {
-    product(x, y, z, m, n, k, accumulate)
-    return
-  }
-  walk(
-    out.shape.slice(0, axes),
-    [a.offset, b.offset, out.offset],
-    [a.strides, b.strides, out.strides],
-    (at) => {
-      x.offset = at[0]
-      y.offset = at[1]
-      z.offset = at[2]
-      product(x, y, z, m, n, k, accumulate)
-    },
-  )
+  const offsets = [a.offset, b.offset, out.offset]
+  if (axes === 0) multiply(offsets, m)
+  else walk(out.shape.slice(0, axes), offsets, [a.strides, b.strides, out.strides], (at) => multiply(at, m))
 }
 
 /** The first matrix of a batch. */

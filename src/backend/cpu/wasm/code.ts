@@ -1,0 +1,140 @@
+// Typed pieces of WebAssembly code: an expression is a value type and the bytes that leave one such value on the
+// stack. TypeScript checks what a validator would: `f32x4.add(i32.const(1), x)` does not compile.
+//
+// Opcodes are those of the core specification (https://webassembly.github.io/spec/core/binary/instructions.html) and
+// of the relaxed SIMD proposal. Only what the kernels use is here; a missing instruction is one more line.
+
+export type ValueType = 'i32' | 'f32' | 'v128'
+
+/** Code that leaves one value of type T, or nothing with 'none'. */
+export class Code<T extends ValueType | 'none' = ValueType | 'none'> {
+  constructor(
+    readonly type: T,
+    readonly bytes: readonly number[],
+  ) {}
+}
+
+/** An int32 or an address; a number stands for a constant. */
+export type I32 = Code<'i32'> | number
+export type F32 = Code<'f32'> | number
+export type V128 = Code<'v128'>
+export type Statement = Code<'none'>
+
+/** Unsigned LEB128: seven bits a byte, low ones first, the top bit set on all but the last. */
+export function unsigned(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
+  return [...bytes, rest]
+}
+
+/** Signed LEB128 of an int32; it ends where bit 6 of the last byte is the sign of all that would follow. */
+export function signed(value: number): number[] {
+  const bytes: number[] = []
+  for (let rest = value | 0; ; rest >>= 7) {
+    const low = rest & 127
+    if (rest >> 6 === 0 || rest >> 6 === -1) return [...bytes, low]
+    bytes.push(low | 128)
+  }
+}
+
+function build<T extends ValueType | 'none'>(
+  type: T,
+  args: readonly Code[],
+  opcode: readonly number[],
+): Code<T> {
+  return new Code(type, [...args.flatMap((a) => a.bytes), ...opcode])
+}
+
+const int = (x: I32): Code<'i32'> => (typeof x === 'number' ? i32.const(x) : x)
+const float = (x: F32): Code<'f32'> => (typeof x === 'number' ? f32.const(x) : x)
+/** The opcode of a SIMD instruction. */
+const simd = (code: number): number[] => [0xfd, ...unsigned(code)]
+/** Alignment (a hint, as a power of two) and constant offset of a memory access. */
+const access = (align: number, offset: number): number[] => [align, ...unsigned(offset)]
+
+const intOp =
+  (opcode: number) =>
+  (a: I32, b: I32): Code<'i32'> =>
+    build('i32', [int(a), int(b)], [opcode])
+const floatOp =
+  (opcode: number) =>
+  (a: F32, b: F32): Code<'f32'> =>
+    build('f32', [float(a), float(b)], [opcode])
+const vectorOp =
+  (opcode: number) =>
+  (a: V128, b: V128): V128 =>
+    build('v128', [a, b], simd(opcode))
+const vectorUnary =
+  (opcode: number) =>
+  (a: V128): V128 =>
+    build('v128', [a], simd(opcode))
+const vectorTernary =
+  (opcode: number) =>
+  (a: V128, b: V128, c: V128): V128 =>
+    build('v128', [a, b, c], simd(opcode))
+const vectorLoad =
+  (opcode: number, align: number) =>
+  (ptr: I32, offset = 0): V128 =>
+    build('v128', [int(ptr)], [...simd(opcode), ...access(align, offset)])
+
+export const i32 = {
+  store: (ptr: I32, value: I32, offset = 0): Statement =>
+    build('none', [int(ptr), int(value)], [0x36, ...access(2, offset)]),
+  const: (value: number): Code<'i32'> => new Code('i32', [0x41, ...signed(value)]),
+  eqz: (a: I32): Code<'i32'> => build('i32', [int(a)], [0x45]),
+  eq: intOp(0x46),
+  ne: intOp(0x47),
+  ltU: intOp(0x49),
+  gtU: intOp(0x4b),
+  leU: intOp(0x4d),
+  geU: intOp(0x4f),
+  add: intOp(0x6a),
+  sub: intOp(0x6b),
+  mul: intOp(0x6c),
+  and: intOp(0x71),
+  shl: intOp(0x74),
+  /** `condition ? a : b`; both are computed. */
+  select: (a: I32, b: I32, condition: I32): Code<'i32'> =>
+    build('i32', [int(a), int(b), int(condition)], [0x1b]),
+}
+
+export const f32 = {
+  const: (value: number): Code<'f32'> =>
+    new Code('f32', [0x43, ...new Uint8Array(new Float32Array([value]).buffer)]),
+  load: (ptr: I32, offset = 0): Code<'f32'> => build('f32', [int(ptr)], [0x2a, ...access(2, offset)]),
+  store: (ptr: I32, value: F32, offset = 0): Statement =>
+    build('none', [int(ptr), float(value)], [0x38, ...access(2, offset)]),
+  add: floatOp(0x92),
+  mul: floatOp(0x94),
+}
+
+export const memory = {
+  /** Sets `bytes` bytes from `to` on. */
+  fill: (to: I32, value: I32, bytes: I32): Statement =>
+    build('none', [int(to), int(value), int(bytes)], [0xfc, 11, 0]),
+}
+
+export const v128 = {
+  load: vectorLoad(0x00, 4),
+  /** One 32-bit element in all four lanes. */
+  load32Splat: vectorLoad(0x09, 2),
+  store: (ptr: I32, value: V128, offset = 0): Statement =>
+    build('none', [int(ptr), value], [...simd(0x0b), ...access(4, offset)]),
+  /** The four 32-bit lanes named by `lanes`: 0 to 3 are those of a, 4 to 7 those of b. */
+  shuffle: (a: V128, b: V128, lanes: readonly [number, number, number, number]): V128 =>
+    build('v128', [a, b], [...simd(0x0d), ...lanes.flatMap((l) => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3])]),
+}
+
+export const f32x4 = {
+  const: (value: number): V128 => build('v128', [f32.const(value)], simd(0x13)),
+  splat: (value: F32): V128 => build('v128', [float(value)], simd(0x13)),
+  lane: (a: V128, lane: number): Code<'f32'> => build('f32', [a], [...simd(0x1f), lane]),
+  add: vectorOp(0xe4),
+  sub: vectorOp(0xe5),
+  mul: vectorOp(0xe6),
+  div: vectorOp(0xe7),
+  neg: vectorUnary(0xe1),
+  /** a * b + c, rounded once or twice as the machine likes; needs relaxed SIMD. */
+  relaxedMadd: vectorTernary(0x105),
+}
