@@ -1,5 +1,6 @@
 // A tokenizer.json as an object with the library's manners: typed arrays, typed errors, truncation, padding.
 
+import { platform } from '#platform'
 import { Tokenizer } from '@huggingface/tokenizers'
 import { ArgumentError, FormatError, IndexError } from '../errors'
 import { type TruncationStrategy, truncatedLengths } from './truncate'
@@ -47,6 +48,7 @@ interface PaddingJSON {
 
 export class SubwordTokenizer {
   readonly #tokenizer: Tokenizer
+  readonly #json: object
   /** Every token, at the place of its id; '' where an id has none. */
   readonly tokens: readonly string[]
   /** Ids of the special tokens ([PAD], [CLS], ...), ascending. */
@@ -61,6 +63,7 @@ export class SubwordTokenizer {
    */
   constructor(json: object | string) {
     const parsed = typeof json === 'string' ? parse(json) : json
+    this.#json = parsed
     try {
       this.#tokenizer = new Tokenizer(parsed, {})
     } catch (error) {
@@ -163,7 +166,22 @@ export class SubwordTokenizer {
       )
     }
     if (list.length === 0) return ''
-    return this.#tokenizer.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? true })
+    return this.#tokenizer.decode(list, {
+      skip_special_tokens: options.skipSpecialTokens ?? true,
+      // The file's decoder says what becomes of spaces; the package would drop some before punctuation on its own account.
+      clean_up_tokenization_spaces: false,
+    })
+  }
+
+  /** The `tokenizer.json`. */
+  toJSON(): object {
+    return this.#json
+  }
+
+  /** Writes the `tokenizer.json`; an old one is replaced as a whole. */
+  async save(path: string): Promise<void> {
+    const text = `${JSON.stringify(this.#json, null, 2)}\n`
+    await platform.writeFileAtomic(path, [new TextEncoder().encode(text)])
   }
 
   #withSpecials(
