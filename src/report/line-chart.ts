@@ -164,6 +164,6 @@ function legend(series: readonly LineSeries[], { text }: Scheme, width: number):
       textStyle: { color: text, fontSize: 12, width: longest, overflow: 'truncate' },
       data: series.map(({ name }) => name),
     },
-    grid: { left: 64, right: 28, top: 56, bottom: 50 + 24 * rows },
+    grid: { left: 64, right: 28, top: 56, bottom: 44 + 34 * rows },
   }
 }
