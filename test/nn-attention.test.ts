@@ -344,7 +344,7 @@ describe('errors of attention', () => {
     const model = new models.Transformer({ vocabularySize: 5, embedDim: 4, hiddenDim: 4, sequenceLength: 3 })
     const ids = (shape: number[]) => ef.zeros(shape, { dtype: 'int32' })
     expect(() => model.forward(ids([1, 4]))).toThrow(
-      'Transformer: ids have shape [1, 4] (in Transformer); expected [batch, at most 3 tokens]',
+      "Transformer: sequences of 4 tokens are longer than the model's 3 positions (in Transformer); truncate them",
     )
     expect(() => model.forward(ids([1, 3]), ids([1, 4]))).toThrow(/mask has shape \[1, 4\]/)
     expect(model.forward(ids([1, 3]), ids([1, 3])).shape).toEqual([1, 4])

@@ -1,8 +1,12 @@
 // The Transformer blocks of the published sequence-model study: attention and feed-forward, each with a residual
 // connection, normalized before (prenorm) or after the sum (postnorm).
 
+import { ShapeError } from '../errors'
+import { inModule } from '../tensor/context'
+import { sameDevice } from '../tensor/ops/apply'
 import { add, eq, logicalNot } from '../tensor/ops/elementwise'
 import { tidy } from '../tensor/scope'
+import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { GELU } from '../nn/activation'
 import { Sequential } from '../nn/container'
@@ -12,7 +16,7 @@ import { LayerNorm } from '../nn/layer-norm'
 import { Linear } from '../nn/linear'
 import { Module } from '../nn/module'
 import { type MaskPlacement, MultiheadAttention } from '../nn/multihead-attention'
-import type { LayerOptions } from '../nn/options'
+import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 import type { Parameter } from '../nn/parameter'
 
 export interface AttentionBlockOptions extends LayerOptions {
@@ -38,12 +42,15 @@ abstract class AttentionBlock extends Module {
     { dropout = 0, maskPlacement, ...options }: AttentionBlockOptions,
   ) {
     super()
-    this.layerNorm1 = new LayerNorm(embedDim, options)
+    checkSizes('AttentionBlock', { embedDim, hiddenDim })
+    checkProbability('AttentionBlock', 'dropout', dropout)
+    // First, for its checks of heads and options; the order of the keys is that of the fields.
     this.attn = new MultiheadAttention(embedDim, numHeads, { batchFirst: true, maskPlacement, ...options })
     // The study draws each of the four matrices by itself; torch's layer draws three as one, and smaller.
     const bound = Math.sqrt(6 / (2 * embedDim))
     uniform_(this.attn.inProjWeight as Parameter, -bound, bound)
     xavierUniform_(this.attn.outProj.weight)
+    this.layerNorm1 = new LayerNorm(embedDim, options)
     this.layerNorm2 = new LayerNorm(embedDim, options)
     this.linear = new Sequential(
       new Linear(embedDim, hiddenDim, options),
@@ -54,11 +61,25 @@ abstract class AttentionBlock extends Module {
     )
   }
 
-  /** `x` [B, L, embedDim], `mask` [B, L], true (or not 0) at the positions to look at, to [B, L, embedDim]. */
+  /**
+   * `x` [B, L, embedDim], `mask` [B, L], true (or not 0) at the positions to look at, to [B, L, embedDim].
+   * @throws ShapeError, DTypeError for an input and a mask that do not fit, before anything is computed.
+   */
   abstract override forward(x: Tensor, mask?: Tensor | null): Tensor
 
   /** How much each position of the block's input looks at each, [B, L, L], as the mean of the heads. */
   abstract attentionWeights(x: Tensor, mask?: Tensor | null): Tensor
+
+  protected check(x: Tensor, mask: Tensor | null): void {
+    this.attn.checkInputs(x)
+    if (!mask) return
+    sameDevice('AttentionBlock: mask', [x, mask])
+    if (!sameShape(mask.shape, x.shape.slice(0, 2))) {
+      throw new ShapeError(
+        `AttentionBlock: mask has shape ${formatShape(mask.shape)}${inModule()}; expected ${formatShape(x.shape.slice(0, 2))}`,
+      )
+    }
+  }
 
   protected attend(x: Tensor, mask: Tensor | null): Tensor {
     return this.attn.forward(x, x, x, { keyPaddingMask: ignored(mask), needWeights: false })[0]
@@ -80,6 +101,7 @@ export class PreNormAttentionBlock extends AttentionBlock {
   }
 
   forward(x: Tensor, mask: Tensor | null = null): Tensor {
+    this.check(x, mask)
     return tidy(() => {
       const a = add(x, this.attend(this.layerNorm1.forward(x), mask))
       return add(a, this.linear.forward(this.layerNorm2.forward(a)))
@@ -98,6 +120,7 @@ export class PostNormAttentionBlock extends AttentionBlock {
   }
 
   forward(x: Tensor, mask: Tensor | null = null): Tensor {
+    this.check(x, mask)
     return tidy(() => {
       const a = this.layerNorm1.forward(add(x, this.attend(x, mask)))
       return this.layerNorm2.forward(add(a, this.linear.forward(a)))

@@ -23,6 +23,7 @@ import { noGrad, tidy } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { BERT_LAYER_KEYS, type BertConfig, DISTILBERT_LAYER_KEYS } from './bert-config'
+import { checkLikeTokens, checkTokens } from './tokens'
 
 /** What the models take beside token ids. */
 export interface BertInputs {
@@ -233,32 +234,15 @@ export class BertModel extends Module {
   }
 
   #check(ids: Tensor, attentionMask: Tensor | null, tokenTypeIds: Tensor | null): void {
-    const { maxPositions, vocabSize, tokenTypes } = this.config
-    if (ids.ndim !== 2 || ids.size === 0) {
-      throw new ShapeError(
-        `ids have shape ${formatShape(ids.shape)}${inModule()}; expected [batch, time], at least one token`,
-      )
-    }
-    if (ids.shape[1] > maxPositions) {
-      throw new ShapeError(
-        `ids: sequences of ${ids.shape[1]} tokens are longer than the model's ${maxPositions} positions${inModule()}; truncate them`,
-      )
-    }
+    const { maxPositions, tokenTypes } = this.config
+    const { weight: table } = this.embeddings.wordEmbeddings
+    checkTokens('BERT', ids, { table, positions: maxPositions })
+    checkLikeTokens('BERT', ids, { attentionMask, tokenTypeIds })
     if (tokenTypeIds && tokenTypes === 0)
       throw new ArgumentError(`tokenTypeIds: DistilBERT has no token types${inModule()}; leave them out`)
-    for (const [name, t] of Object.entries({ attentionMask, tokenTypeIds })) {
-      if (t && !sameShape(t.shape, ids.shape)) {
-        throw new ShapeError(
-          `${name} has shape ${formatShape(t.shape)}${inModule()}; expected that of the ids, ${formatShape(ids.shape)}`,
-        )
-      }
-    }
-    for (const [name, t] of Object.entries({ ids, tokenTypeIds })) {
-      if (t && t.dtype !== 'int32')
-        throw new DTypeError(`${name} are ${t.dtype}${inModule()}; expected int32`)
-    }
-    checkRange('ids', ids, vocabSize, 'id')
-    if (tokenTypeIds) checkRange('tokenTypeIds', tokenTypeIds, tokenTypes, 'token type')
+    if (tokenTypeIds && tokenTypeIds.dtype !== 'int32')
+      throw new DTypeError(`BERT: tokenTypeIds are ${tokenTypeIds.dtype}${inModule()}; expected int32`)
+    if (tokenTypeIds) checkRange('BERT: tokenTypeIds', tokenTypeIds, tokenTypes, 'token type')
   }
 }
 
@@ -314,6 +298,7 @@ export class BertForMaskedLM extends Module {
 
   /** `labels` [B, T] int32: the tokens to predict, -100 where none is asked for. */
   forward(ids: Tensor, { labels = null, ...inputs }: BertInputs & { labels?: Tensor | null } = {}) {
+    if (labels) checkLabels(labels, ids.shape)
     return tidy((): BertHeadOutput => {
       const { lastHiddenState, hiddenStates } = this.bert.forward(ids, inputs)
       const features = this.norm.forward(
@@ -326,7 +311,6 @@ export class BertForMaskedLM extends Module {
 
   #loss(logits: Tensor, labels: Tensor): Tensor {
     const [B, T, V] = logits.shape
-    checkLabels(labels, [B, T])
     return crossEntropy(reshape(logits, [B * T, V]), reshape(labels, [B * T]))
   }
 }
@@ -373,13 +357,13 @@ export class BertForSequenceClassification extends Module {
 
   /** `labels` [B] int32: the class of each text. */
   forward(ids: Tensor, { labels = null, ...inputs }: BertInputs & { labels?: Tensor | null } = {}) {
+    if (labels) checkLabels(labels, ids.shape.slice(0, 1))
     return tidy((): BertHeadOutput => {
       const { lastHiddenState, poolerOutput, hiddenStates } = this.bert.forward(ids, inputs)
       const pooled = this.preClassifier
         ? relu(this.preClassifier.forward(select(lastHiddenState, 1, 0)))
         : (poolerOutput as Tensor)
       const logits = this.classifier.forward(this.dropout.forward(pooled))
-      if (labels) checkLabels(labels, [logits.shape[0]])
       return { logits, loss: labels && crossEntropy(logits, labels), hiddenStates }
     })
   }
@@ -399,4 +383,6 @@ function checkLabels(labels: Tensor, shape: readonly number[]): void {
       `labels have shape ${formatShape(labels.shape)}${inModule()}; expected ${formatShape(shape)}`,
     )
   }
+  if (labels.dtype !== 'int32')
+    throw new DTypeError(`labels are ${labels.dtype}${inModule()}; expected int32`)
 }

@@ -10,7 +10,7 @@ import { Dropout } from '../nn/dropout'
 import { Embedding } from '../nn/embedding'
 import { GRU } from '../nn/gru'
 import { Module } from '../nn/module'
-import type { LayerOptions } from '../nn/options'
+import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 import type { SequenceMask } from '../nn/recurrent-layer'
 
 /** Sizes of the study's models; each has the study's default. */
@@ -44,6 +44,8 @@ export class Encoder extends Module {
     ...options
   }: EncoderOptions = {}) {
     super()
+    checkSizes('Encoder', { vocabularySize, embeddingSize, hiddenSize, numLayers })
+    checkProbability('Encoder', 'dropout', dropout)
     this.hiddenSize = hiddenSize
     this.numLayers = numLayers
     this.embedding = new Embedding(vocabularySize, embeddingSize, { paddingIdx: 0, ...options })
@@ -71,9 +73,9 @@ export class Encoder extends Module {
     hidden: Tensor | null = null,
     where: SequenceMask = {},
   ): [outputs: Tensor, hidden: Tensor] {
-    const x = this.dropout.forward(this.embedding.forward(ids))
-    const [both, last] = this.rnn.forward(x, hidden, where)
     return tidy(() => {
+      const x = this.dropout.forward(this.embedding.forward(ids))
+      const [both, last] = this.rnn.forward(x, hidden, where)
       const [forwards, backwards] = chunk(both, 2, 2)
       return [add(forwards, backwards), sum(last, 0, { keepdim: true })]
     })

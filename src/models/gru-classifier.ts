@@ -8,10 +8,10 @@ import { Dropout } from '../nn/dropout'
 import type { SequenceMask } from '../nn/recurrent-layer'
 import { Linear } from '../nn/linear'
 import { Module } from '../nn/module'
-import type { LayerOptions } from '../nn/options'
+import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 import { Encoder } from './encoder'
 import { SoftAttention } from './soft-attention'
-import { checkSequenceMask, tokenMask } from './tokens'
+import { checkSequenceMask, checkTokens, tokenMask } from './tokens'
 
 export interface GRUClassifierOptions extends LayerOptions {
   /** Number of token ids; id 0 is padding. */
@@ -45,6 +45,8 @@ export class GRUClassifier extends Module {
     ...options
   }: GRUClassifierOptions) {
     super()
+    checkSizes('GRUClassifier', { vocabularySize, numClasses, embeddingSize, hiddenSize, numLayers })
+    checkProbability('GRUClassifier', 'dropout', dropout)
     this.encoder = new Encoder({ vocabularySize, embeddingSize, hiddenSize, numLayers, dropout, ...options })
     this.attention = new SoftAttention({ hiddenSize, ...options })
     this.dropout = new Dropout(dropout)
@@ -62,9 +64,11 @@ export class GRUClassifier extends Module {
     ids: Tensor,
     { lengths, mask, attention = false }: SequenceMask & { attention?: boolean } = {},
   ): Tensor | [Tensor, Tensor] {
-    checkSequenceMask('GRUClassifier', { lengths, mask })
+    const where = { lengths, mask }
+    checkTokens('GRUClassifier', ids, { table: this.encoder.embedding.weight })
+    checkSequenceMask('GRUClassifier', ids, where)
     return tidy(() => {
-      const real = tokenMask(ids, { lengths, mask })
+      const real = tokenMask(ids, where)
       const [outputs, hidden] = this.encoder.forward(ids, null, lengths ? { lengths } : { mask: real })
       const [attended, weights] = this.attention.forward(outputs, hidden, real)
       const logits = this.linear.forward(this.dropout.forward(sum(attended, 1)))

@@ -1,7 +1,7 @@
 // Llama (Touvron et al. 2023): a decoder with rotary positions, RMSNorm and a gated feed-forward part; parameters under
 // the names of Meta's code and llama2.c.
 
-import { ArgumentError, ShapeError } from '../errors'
+import { ArgumentError } from '../errors'
 import { attentionCore } from '../nn/attention-core'
 import { Embedding } from '../nn/embedding'
 import { type Generated, generate, type GenerateOptions } from '../nn/generate'
@@ -9,16 +9,14 @@ import { normal_ } from '../nn/init'
 import type { KeyValueCache } from '../nn/key-value-cache'
 import { linear, Linear } from '../nn/linear'
 import { Module } from '../nn/module'
-import { checkSizes, type LayerOptions } from '../nn/options'
+import { checkEps, checkSizes, type LayerOptions } from '../nn/options'
 import { RMSNorm } from '../nn/rms-norm'
 import { rotary } from '../nn/rotary'
-import { inModule } from '../tensor/context'
-import { checkRange } from '../tensor/ops/indexing'
 import { add, mul, silu } from '../tensor/ops/elementwise'
 import { expand, reshape, unsqueeze } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
-import { formatShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
+import { checkTokens } from './tokens'
 
 export interface LlamaConfig {
   readonly vocabularySize: number
@@ -145,6 +143,9 @@ export class Llama extends Module {
     }
     if (numHeads % numKeyHeads !== 0)
       throw new ArgumentError(`Llama: numKeyHeads ${numKeyHeads} does not divide numHeads ${numHeads}`)
+    checkEps('Llama', 'normEps', normEps)
+    if (!(Number.isFinite(rotaryBase) && rotaryBase > 0))
+      throw new ArgumentError(`Llama: rotaryBase is ${rotaryBase}; expected a positive number`)
     this.config = sizes
     this.tokEmbeddings = new Embedding(vocabularySize, embedDim, options)
     normal_(this.tokEmbeddings.weight, 0, 0.02)
@@ -180,18 +181,7 @@ export class Llama extends Module {
   }
 
   #check(ids: Tensor, cache: KeyValueCache | null): void {
-    const { maxPositions, vocabularySize } = this.config
-    if (ids.ndim !== 2 || ids.size === 0) {
-      throw new ShapeError(
-        `Llama: ids have shape ${formatShape(ids.shape)}${inModule()}; expected [batch, time], at least one token`,
-      )
-    }
-    const end = ids.shape[1] + (cache?.length ?? 0)
-    if (end > maxPositions) {
-      throw new ShapeError(
-        `Llama: sequences of ${end} tokens are longer than the model's ${maxPositions} positions${inModule()}; truncate them`,
-      )
-    }
-    checkRange('Llama', ids, vocabularySize, 'id')
+    const { maxPositions: positions } = this.config
+    checkTokens('Llama', ids, { table: this.tokEmbeddings.weight, positions, past: cache?.length ?? 0 })
   }
 }

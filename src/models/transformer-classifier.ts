@@ -10,9 +10,9 @@ import { Dropout } from '../nn/dropout'
 import { normal_ } from '../nn/init'
 import { Linear } from '../nn/linear'
 import { Module } from '../nn/module'
-import { checkSizes, type LayerOptions } from '../nn/options'
+import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 import type { SequenceMask } from '../nn/recurrent-layer'
-import { checkSequenceMask, tokenMask } from './tokens'
+import { checkSequenceMask, checkTokens, tokenMask } from './tokens'
 import { Transformer } from './transformer'
 
 export interface TransformerClassifierOptions extends LayerOptions {
@@ -60,7 +60,9 @@ export class TransformerClassifier extends Module {
     ...options
   }: TransformerClassifierOptions) {
     super()
-    checkSizes('TransformerClassifier', { numClasses, embeddingSize, hiddenSize, maxLength })
+    checkSizes('TransformerClassifier', { vocabularySize, numClasses, embeddingSize, hiddenSize, maxLength })
+    checkSizes('TransformerClassifier', { numHeads, numLayers })
+    checkProbability('TransformerClassifier', 'dropout', dropout)
     if (pooling !== 'cls' && pooling !== 'mean') {
       throw new ArgumentError(
         `TransformerClassifier: unknown pooling '${String(pooling satisfies never)}'; expected 'cls' or 'mean'`,
@@ -90,7 +92,8 @@ export class TransformerClassifier extends Module {
    * other than 0 are tokens. Returns logits [B, numClasses]; with `attention: true` also how much the CLS vector (or the
    * mean token) looks at each token in the last block, as the mean of the heads, [B, L]: a row sums to 1 less what goes to
    * CLS itself. Padding changes nothing.
-   * @throws ShapeError for more than `maxLength` tokens.
+   * @throws ShapeError for more than `maxLength` tokens and for lengths or a mask of another shape; IndexError for ids outside
+   * the vocabulary; before anything is computed.
    */
   forward(ids: Tensor, options?: SequenceMask & { attention?: false }): Tensor
   forward(ids: Tensor, options: SequenceMask & { attention: true }): [logits: Tensor, attention: Tensor]
@@ -98,10 +101,11 @@ export class TransformerClassifier extends Module {
     ids: Tensor,
     { lengths, mask, attention = false }: SequenceMask & { attention?: boolean } = {},
   ): Tensor | [Tensor, Tensor] {
-    checkSequenceMask('TransformerClassifier', { lengths, mask })
+    const { transformer } = this
+    checkTokens('TransformerClassifier', ids, transformer.limits)
+    checkSequenceMask('TransformerClassifier', ids, { lengths, mask })
     return tidy(() => {
       const real = tokenMask(ids, { lengths, mask })
-      const { transformer } = this
       const states = transformer.hiddenStates(ids, real)
       const pooled = transformer.mlpHead.forward(this.#pool(states.at(-1)!, real))
       const logits = this.linear.forward(this.dropout.forward(pooled))

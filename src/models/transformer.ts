@@ -1,23 +1,23 @@
 // The Transformer classifier body of the published sequence-model study: a CLS vector before the embedded tokens,
 // learned positions, attention blocks, and a normalized CLS at the end.
 
-import { ArgumentError, ShapeError } from '../errors'
-import { inModule } from '../tensor/context'
+import { ArgumentError } from '../errors'
 import { ones } from '../tensor/create'
 import { add, ne } from '../tensor/ops/elementwise'
 import { cat } from '../tensor/ops/join'
 import { expand, narrow, select } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
-import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { Dropout } from '../nn/dropout'
 import { Embedding } from '../nn/embedding'
 import { normal_ } from '../nn/init'
 import { LayerNorm } from '../nn/layer-norm'
 import { Module } from '../nn/module'
-import { checkSizes, newParameter } from '../nn/options'
+import { checkMaskPlacement } from '../nn/multihead-attention'
+import { checkHeads, checkProbability, checkSizes, newParameter } from '../nn/options'
 import type { Parameter } from '../nn/parameter'
 import { type AttentionBlockOptions, PostNormAttentionBlock, PreNormAttentionBlock } from './attention-blocks'
+import { checkLikeTokens, checkTokens, type TokenLimits } from './tokens'
 
 export interface TransformerOptions extends AttentionBlockOptions {
   /** Default 30,522, BERT's. */
@@ -62,9 +62,9 @@ export class Transformer extends Module {
         `Transformer: unknown block '${String(block satisfies never)}'; expected 'prenorm' or 'postnorm'`,
       )
     }
-    if (embedDim % numHeads !== 0) {
-      throw new ArgumentError(`Transformer: ${numHeads} heads do not divide embedDim ${embedDim}`)
-    }
+    checkHeads('Transformer', embedDim, numHeads)
+    checkProbability('Transformer', 'dropout', dropout)
+    if (maskPlacement) checkMaskPlacement('Transformer', maskPlacement)
     const place = { device, dtype }
     this.embedding = new Embedding(vocabularySize, embedDim, place)
     this.clsToken = normal_(newParameter('Transformer', [1, 1, embedDim], place))
@@ -78,9 +78,15 @@ export class Transformer extends Module {
     this.mlpHead = new LayerNorm(embedDim, place)
   }
 
+  /** What the ids must keep to. CLS alone is a sequence too. */
+  get limits(): TokenLimits {
+    return { table: this.embedding.weight, positions: this.posEmbedding.shape[1] - 1, least: 0 }
+  }
+
   /**
    * `ids` [B, L] int32, `mask` [B, L], true (or not 0) at real tokens; CLS is always looked at.
-   * @throws ShapeError for more tokens than there are positions.
+   * @throws ShapeError for more tokens than there are positions and for a mask of another shape; IndexError for ids outside
+   * the vocabulary; before anything is computed.
    */
   forward(ids: Tensor, mask: Tensor | null = null): Tensor {
     return tidy(() => this.mlpHead.forward(select(this.hiddenStates(ids, mask).at(-1)!, 1, 0)))
@@ -88,17 +94,8 @@ export class Transformer extends Module {
 
   /** Arguments as of `forward`; what each block reads and, last, what the last one writes: [B, 1 + L, embedDim], CLS first. */
   hiddenStates(ids: Tensor, mask: Tensor | null = null): Tensor[] {
-    const positions = this.posEmbedding.shape[1] - 1
-    if (ids.ndim !== 2 || ids.shape[1] > positions) {
-      throw new ShapeError(
-        `Transformer: ids have shape ${formatShape(ids.shape)}${inModule()}; expected [batch, at most ${positions} tokens]`,
-      )
-    }
-    if (mask && !sameShape(mask.shape, ids.shape)) {
-      throw new ShapeError(
-        `Transformer: mask has shape ${formatShape(mask.shape)}${inModule()}; expected ${formatShape(ids.shape)}`,
-      )
-    }
+    checkTokens('Transformer', ids, this.limits)
+    checkLikeTokens('Transformer', ids, { mask })
     return tidy(() => {
       const [B, L] = ids.shape
       const { clsToken, posEmbedding } = this

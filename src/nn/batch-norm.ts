@@ -21,7 +21,7 @@ import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { ones_, zeros_ } from './init'
 import { Module } from './module'
-import { checkSizes, type LayerOptions, newParameter } from './options'
+import { checkEps, checkSizes, type LayerOptions, newParameter } from './options'
 import { Buffer, type Parameter } from './parameter'
 
 // Operands: 0 x, 1 mean, 2 var, then w and b where present. Scalar: eps.
@@ -148,7 +148,7 @@ abstract class BatchNorm extends Module {
     super()
     const layer = this.constructor.name
     checkSizes(layer, { numFeatures })
-    if (!(eps >= 0)) throw new ArgumentError(`${layer}: eps is ${eps}; expected a number of at least 0`)
+    checkEps(layer, 'eps', eps)
     if (momentum !== null && !(momentum >= 0 && momentum <= 1)) {
       throw new ArgumentError(`${layer}: momentum is ${momentum}; expected a number from 0 to 1, or null`)
     }

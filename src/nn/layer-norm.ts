@@ -21,7 +21,7 @@ import { formatShape, sameShape, type Shape, sizeOf } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { ones_, zeros_ } from './init'
 import { Module } from './module'
-import { type LayerOptions, newParameter } from './options'
+import { checkEps, type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 
 // Scalars: n, eps.
@@ -203,7 +203,7 @@ export class LayerNorm extends Module {
   ) {
     super()
     const shape = typeof normalizedShape === 'number' ? [normalizedShape] : [...normalizedShape]
-    if (!(eps >= 0)) throw new ArgumentError(`LayerNorm: eps is ${eps}; expected a number of at least 0`)
+    checkEps('LayerNorm', 'eps', eps)
     if (shape.length === 0)
       throw new ArgumentError('LayerNorm: normalizedShape is empty; expected at least one axis')
     this.normalizedShape = shape

@@ -81,16 +81,23 @@ export abstract class Module {
   abstract forward(...args: never[]): unknown
 
   #run(forward: (...args: never[]) => unknown, args: never[]): unknown {
-    const path = pathOf(this)
-    running.push({ module: this, path })
-    enterModule(path === '' ? this.constructor.name : path)
-    try {
+    return this.inside(() => {
       let output = forward.apply(this, args)
       for (const hook of this.#hooks) {
         const replaced = hook(this as never, args as never, output as never)
         if (replaced !== undefined) output = replaced
       }
       return output
+    })
+  }
+
+  /** Runs `fn` as `forward` runs: errors and the tape name this module's path. For methods that others call beside it. */
+  protected inside<R>(fn: () => R): R {
+    const path = pathOf(this)
+    running.push({ module: this, path })
+    enterModule(path === '' ? this.constructor.name : path)
+    try {
+      return fn()
     } finally {
       leaveModule()
       running.pop()

@@ -2,6 +2,7 @@
 
 import { ArgumentError, DTypeError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
+import { sameDevice } from '../tensor/ops/apply'
 import { chunk } from '../tensor/ops/join'
 import { mean } from '../tensor/ops/reduce'
 import { narrow, reshape, transpose, unsqueeze } from '../tensor/ops/views'
@@ -14,11 +15,20 @@ import { xavierUniform_, zeros_ } from './init'
 import type { KeyValueCache } from './key-value-cache'
 import { linear, Linear } from './linear'
 import { Module } from './module'
-import { checkProbability, checkSizes, type LayerOptions, newParameter } from './options'
+import { checkHeads, checkProbability, checkSizes, type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 
 /** `before`: as everyone does. The other two take bool masks only. */
 export type MaskPlacement = 'before' | 'after' | 'afterUnnormalized'
+
+const PLACEMENTS: readonly MaskPlacement[] = ['before', 'after', 'afterUnnormalized']
+
+export function checkMaskPlacement(layer: string, placement: MaskPlacement): void {
+  if (PLACEMENTS.includes(placement)) return
+  throw new ArgumentError(
+    `${layer}: unknown maskPlacement '${String(placement)}'; expected ${PLACEMENTS.map((name) => `'${name}'`).join(', ')}`,
+  )
+}
 
 export interface MultiheadAttentionOptions extends LayerOptions {
   /** Width of a head. Default embedDim / numHeads; another one where heads were removed or widened. */
@@ -91,18 +101,11 @@ export class MultiheadAttention extends Module {
     const { dropout = 0, bias = true, batchFirst = false, maskPlacement = 'before' } = options
     const { kdim = embedDim, vdim = embedDim, headDim = embedDim / numHeads } = options
     checkSizes('MultiheadAttention', { embedDim, numHeads, kdim, vdim })
-    if (options.headDim === undefined && !Number.isInteger(headDim)) {
-      throw new ArgumentError(
-        `MultiheadAttention: ${numHeads} heads do not divide embedDim ${embedDim}; choose another numHeads, or give headDim`,
-      )
-    }
+    if (options.headDim === undefined)
+      checkHeads('MultiheadAttention', embedDim, numHeads, ', or give headDim')
     checkSizes('MultiheadAttention', { headDim })
     checkProbability('MultiheadAttention', 'dropout', dropout)
-    if (!['before', 'after', 'afterUnnormalized'].includes(maskPlacement)) {
-      throw new ArgumentError(
-        `MultiheadAttention: unknown maskPlacement '${String(maskPlacement)}'; expected 'before', 'after' or 'afterUnnormalized'`,
-      )
-    }
+    checkMaskPlacement('MultiheadAttention', maskPlacement)
     this.embedDim = embedDim
     this.numHeads = numHeads
     this.headDim = headDim
@@ -135,19 +138,9 @@ export class MultiheadAttention extends Module {
     value: Tensor = key,
     options: AttentionForwardOptions = {},
   ): [output: Tensor, weights: Tensor | null] {
-    const { needWeights = true, averageWeights = true, cache = null, ...where } = options
-    this.#checkInputs(query, key, value)
-    const continued = cache !== null && key === query && value === query
-    const { causal = continued } = where
-    if (continued && !causal) {
-      throw new ArgumentError(
-        `MultiheadAttention: causal is false${inModule()}; self-attention with a cache cannot look ahead`,
-      )
-    }
-    const offset = continued ? cache.lengthOf(this) : 0
+    const { needWeights = true, averageWeights = true, cache = null } = options
+    const { masks, causal, offset } = this.#check(query, key, value, options)
     const [T, B] = this.#lengths(query)
-    const S = offset + this.#lengths(key)[0]
-    const masks = this.#checkMasks(where, [B, this.numHeads, T, S], query)
     return tidy(() => {
       const [q, k, v] = this.#heads(query, key, value, cache)
       const core = { ...this.#core(masks(), { causal }, needWeights), offset }
@@ -158,6 +151,19 @@ export class MultiheadAttention extends Module {
         weights && (averageWeights ? mean(weights, 1) : weights),
       ]
     })
+  }
+
+  /**
+   * Throws what `forward` would throw for these inputs and options, and computes nothing: for layers that compute
+   * something before they attend.
+   */
+  checkInputs(
+    query: Tensor,
+    key: Tensor = query,
+    value: Tensor = key,
+    options: AttentionForwardOptions = {},
+  ): void {
+    this.inside(() => this.#check(query, key, value, options))
   }
 
   /** [B, T, heads * headDim] to [B, heads, T, headDim]. */
@@ -258,7 +264,30 @@ export class MultiheadAttention extends Module {
     return this.batchFirst ? [shape[1], shape[0]] : [shape[0], shape[1]]
   }
 
-  #checkInputs(query: Tensor, key: Tensor, value: Tensor): void {
+  /** Which keys may be looked at; `offset`: positions of a cache before those of the query. */
+  #check(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    { cache = null, ...where }: AttentionForwardOptions,
+  ): { masks: () => AttentionMask[]; causal: boolean; offset: number } {
+    this.#checkTensors(query, key, value)
+    const continued = cache !== null && key === query && value === query
+    const { causal = continued } = where
+    if (continued && !causal) {
+      throw new ArgumentError(
+        `MultiheadAttention: causal is false${inModule()}; self-attention with a cache cannot look ahead`,
+      )
+    }
+    const offset = continued ? cache.lengthOf(this) : 0
+    const [T, B] = this.#lengths(query)
+    const S = offset + this.#lengths(key)[0]
+    return { masks: this.#checkMasks(where, [B, this.numHeads, T, S], query), causal, offset }
+  }
+
+  #checkTensors(query: Tensor, key: Tensor, value: Tensor): void {
+    const { weight } = this.outProj
+    sameDevice('MultiheadAttention', [weight, query, key, value])
     const axes = this.batchFirst ? 'batch, time' : 'time, batch'
     const widths = [this.embedDim, this.kProjWeight?.shape[1], this.vProjWeight?.shape[1]]
     for (const [i, [name, t]] of Object.entries({ query, key, value }).entries()) {
@@ -266,6 +295,11 @@ export class MultiheadAttention extends Module {
       if (t.ndim !== 3 || t.shape[2] !== width) {
         throw new ShapeError(
           `MultiheadAttention: ${name} has shape ${formatShape(t.shape)}${inModule()}; expected [${axes}, ${width}]`,
+        )
+      }
+      if (t.dtype !== weight.dtype) {
+        throw new DTypeError(
+          `MultiheadAttention: ${name} is ${t.dtype}${inModule()}, the parameters are ${weight.dtype}; convert one with to('${weight.dtype}')`,
         )
       }
     }
@@ -313,7 +347,9 @@ export class MultiheadAttention extends Module {
       }
     }
     for (const [name, mask] of Object.entries({ keyPaddingMask, attnMask })) {
-      if (!mask || mask.dtype === 'bool') continue
+      if (!mask) continue
+      sameDevice(`MultiheadAttention: ${name}`, [like, mask])
+      if (mask.dtype === 'bool') continue
       if (mask.dtype !== like.dtype) {
         throw new DTypeError(
           `MultiheadAttention: ${name} is ${mask.dtype}${inModule()}; expected bool (true: ignore) or ${like.dtype} (added to the scores)`,

@@ -1,7 +1,7 @@
 // What constructors of layers share: where and in which dtype their parameters are made.
 
 import type { DeviceName } from '../backend/types'
-import { ArgumentError } from '../errors'
+import { ArgumentError, DTypeError } from '../errors'
 import { allocate } from '../tensor/create'
 import type { Shape } from '../tensor/shape'
 import { tidy } from '../tensor/scope'
@@ -20,6 +20,11 @@ export function newParameter(
   shape: Shape,
   { device, dtype = 'float32' }: LayerOptions,
 ): Parameter {
+  if (dtype !== 'float32' && dtype !== 'float64') {
+    throw new DTypeError(
+      `${layer}: dtype is ${String(dtype satisfies never)}; parameters are 'float32' or 'float64'`,
+    )
+  }
   return tidy(() => new Parameter(allocate(layer, shape, dtype, device)))
 }
 
@@ -29,6 +34,19 @@ export function checkSizes(layer: string, sizes: Readonly<Record<string, number>
     if (!Number.isInteger(n) || n < 1)
       throw new ArgumentError(`${layer}: ${name} is ${n}; expected a positive integer`)
   }
+}
+
+/** Checks that `embedDim` splits evenly into `numHeads`. */
+export function checkHeads(layer: string, embedDim: number, numHeads: number, hint = ''): void {
+  if (embedDim % numHeads === 0) return
+  throw new ArgumentError(
+    `${layer}: ${numHeads} heads do not divide embedDim ${embedDim}; choose another numHeads${hint}`,
+  )
+}
+
+/** Checks what is added to a variance. */
+export function checkEps(layer: string, name: string, eps: number): void {
+  if (!(eps >= 0)) throw new ArgumentError(`${layer}: ${name} is ${eps}; expected a number of at least 0`)
 }
 
 /** Checks a probability given to a constructor or function. */

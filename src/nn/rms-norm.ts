@@ -12,7 +12,7 @@ import { formatShape, sameShape, type Shape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { ones_ } from './init'
 import { Module } from './module'
-import { checkSizes, type LayerOptions, newParameter } from './options'
+import { checkEps, checkSizes, type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 
 export interface RmsNormFunctionOptions {
@@ -78,8 +78,7 @@ export class RMSNorm extends Module {
     if (shape.length === 0)
       throw new ArgumentError('RMSNorm: normalizedShape is empty; expected at least one axis')
     checkSizes('RMSNorm', Object.fromEntries(shape.map((n, i) => [`normalizedShape[${i}]`, n])))
-    if (eps !== null && !(eps >= 0))
-      throw new ArgumentError(`RMSNorm: eps is ${eps}; expected a number of at least 0`)
+    if (eps !== null) checkEps('RMSNorm', 'eps', eps)
     this.normalizedShape = shape
     this.eps = eps
     this.weight = elementwiseAffine ? ones_(newParameter('RMSNorm', shape, options)) : null

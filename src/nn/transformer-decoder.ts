@@ -61,7 +61,10 @@ export class TransformerDecoderLayer extends TransformerLayer {
     this.dropout3 = dropout()
   }
 
-  /** `tgt` [T, B, dModel] and `memory` [S, B, dModel] ([B, T, ..], [B, S, ..] if batchFirst) to the shape of `tgt`. */
+  /**
+   * `tgt` [T, B, dModel] and `memory` [S, B, dModel] ([B, T, ..], [B, S, ..] if batchFirst) to the shape of `tgt`.
+   * @throws ShapeError, DTypeError for inputs and masks that do not fit, before anything is computed.
+   */
   forward(tgt: Tensor, memory: Tensor, where: TransformerDecoderMaskOptions = {}): Tensor {
     const { causal, cache } = where
     const own = { attnMask: where.tgtMask, keyPaddingMask: where.tgtKeyPaddingMask, causal, cache }
@@ -71,6 +74,8 @@ export class TransformerDecoderLayer extends TransformerLayer {
       cache,
       needWeights: false,
     }
+    this.selfAttn.checkInputs(tgt, tgt, tgt, own)
+    this.multiheadAttn.checkInputs(tgt, memory, memory, others)
     return tidy(() => {
       const x = this.residual(tgt, this.norm1, (a) => this.dropout1.forward(this.attend(a, own)))
       const y = this.residual(x, this.norm2, (a) => {

@@ -10,7 +10,7 @@ import { LayerNorm } from './layer-norm'
 import { Linear } from './linear'
 import { Module } from './module'
 import { type AttentionForwardOptions, MultiheadAttention } from './multihead-attention'
-import { checkSizes, type LayerOptions } from './options'
+import { checkEps, checkSizes, type LayerOptions } from './options'
 
 export interface TransformerLayerOptions extends LayerOptions {
   /** Width between the two linear layers. Default 2048. */
@@ -43,9 +43,10 @@ export abstract class TransformerLayer extends Module {
     options: TransformerLayerOptions,
   ) {
     super()
-    const { dimFeedforward = 2048, activation = 'relu' } = options
+    const { dimFeedforward = 2048, activation = 'relu', layerNormEps = 1e-5 } = options
     const { name } = new.target
     checkSizes(name, { dModel, nhead, dimFeedforward })
+    checkEps(name, 'layerNormEps', layerNormEps)
     if (activation !== 'relu' && activation !== 'gelu') {
       throw new ArgumentError(
         `${name}: unknown activation '${String(activation satisfies never)}'; expected 'relu' or 'gelu'`,

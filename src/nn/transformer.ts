@@ -45,9 +45,13 @@ export class TransformerEncoderLayer extends TransformerLayer {
     this.dropout2 = dropout()
   }
 
-  /** `src` [T, B, dModel] ([B, T, dModel] if batchFirst) to the same shape. */
+  /**
+   * `src` [T, B, dModel] ([B, T, dModel] if batchFirst) to the same shape.
+   * @throws ShapeError, DTypeError for an input and masks that do not fit, before anything is computed.
+   */
   forward(src: Tensor, { mask, srcKeyPaddingMask, ...where }: TransformerMaskOptions = {}): Tensor {
     const masks = { attnMask: mask, keyPaddingMask: srcKeyPaddingMask, ...where }
+    this.selfAttn.checkInputs(src, src, src, masks)
     return tidy(() => {
       const x = this.residual(src, this.norm1, (a) => this.dropout1.forward(this.attend(a, masks)))
       return this.residual(x, this.norm2, (a) => this.dropout2.forward(this.feed(a)))
