@@ -74,6 +74,50 @@ export interface DeviceProfile {
   readonly kernels: ReadonlyMap<string, { readonly calls: number; readonly ms: number | null }>
 }
 
+/**
+ * Attention over views [batch, heads, position, feature] of queries (T of them), keys and values (S); masks are
+ * [batch, heads, T, S], by zero strides where they are smaller.
+ */
+export interface AttentionCall {
+  readonly q: View
+  readonly k: View
+  readonly v: View
+  /** `exclude`: bool, true where a key is not seen. `add`: added to the score; -Infinity excludes. */
+  readonly masks: readonly { readonly kind: 'exclude' | 'add'; readonly view: View }[]
+  /** Query t sees keys 0 to t + offset only; null: all. */
+  readonly causalOffset: number | null
+  readonly scale: number
+  /**
+   * A weight stays, times `rescale`, where `random` would put true into [batch, heads, T, S] for `bernoulli` with
+   * p = `kept` under (seed, stream).
+   */
+  readonly dropout: {
+    readonly kept: number
+    readonly rescale: number
+    readonly seed: number
+    readonly stream: number
+  } | null
+}
+
+export interface AttentionGradients {
+  readonly dq: View
+  readonly dk: View
+  readonly dv: View
+}
+
+/** Attention without a matrix of weights in memory. */
+export interface AttentionKernels {
+  /** Whether the other two take a call; it depends on dtypes, widths and buffers. No size may be 0. */
+  fits(call: AttentionCall): boolean
+  /**
+   * `output` [batch, heads, T, feature] becomes drop(softmax(scale q k' + masks)) v, 0 for a query that sees no key;
+   * `lse` [batch, heads, T] the logarithm of the softmax's total, 0 there.
+   */
+  forward(call: AttentionCall, output: View, lse: View): void
+  /** From what `forward` gave, and the gradient `g` of the output, the gradients of q, k and v. */
+  backward(call: AttentionCall, output: View, lse: View, g: View, into: AttentionGradients): void
+}
+
 export interface Backend {
   readonly name: DeviceName
   /** What made the device unusable, once something did; `init` then opens another. */
@@ -125,6 +169,9 @@ export interface Backend {
     scalars: readonly number[],
     output: View,
   ): void
+
+  /** Kernels that take the place of the composite in nn/attention-core.ts. */
+  readonly attention?: AttentionKernels
 
   /** Runs a row plan as one kernel and says so, or does nothing and returns false: see rows.ts. */
   rows?(plan: RowPlan, call: RowCall): boolean

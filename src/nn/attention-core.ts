@@ -10,16 +10,15 @@
 
 import { differentiateReference } from '../autograd/reference'
 import { record } from '../autograd/tape'
-import { type Expr, input, scalar } from '../backend/expr'
-import { Program } from '../backend/program'
-import type { DType, View } from '../backend/types'
+import type { AttentionCall, AttentionKernels, DType, View } from '../backend/types'
 import { arange } from '../tensor/create'
 import { fillStorage } from '../tensor/ops/views'
 import { type RandomState, nextStream } from '../tensor/random-state'
 import { gradEnabled, noGrad } from '../tensor/scope'
 import { broadcastStrides, contiguousStrides, type Shape, sizeOf } from '../tensor/shape'
 import { copyProgram, Tensor } from '../tensor/tensor'
-import { type AttentionMask, attentionReference, FAR_BELOW } from './attention-reference'
+import { DROP, type Kind, LOG_SUM, PRODUCTS, programsFor, SCORE_GRADIENT } from './attention-programs'
+import { type AttentionMask, attentionReference } from './attention-reference'
 
 export interface AttentionCoreOptions {
   readonly masks: readonly AttentionMask[]
@@ -91,20 +90,24 @@ export function attentionCore(
   const { masks, offset = 0 } = options
   // From the last key's position on, a query sees all of them.
   const causal = options.causal && offset < sizes.S - 1
-  const positions = causal ? positionsOf(q, sizes, offset) : []
-  const run = (values: readonly Tensor[]): Run => ({
+  const given = masks.map((m) => m.mask)
+  const run = (values: readonly Tensor[], kernels: AttentionKernels | null): Run => ({
     sizes,
     parts,
     options,
     streams,
     operands: [...values],
     kinds: [...masks.map((m) => m.kind), ...(causal ? (['causal'] as const) : [])],
+    causalOffset: causal ? offset : null,
+    kernels,
   })
-  const all = [...masks.map((m) => m.mask), ...positions]
-  const [output, lse, weights] = noGrad(() => forward(run(all), q, k, v))
+  const kernels = parts.length > 0 && !options.needWeights ? kernelsFor(run(given, null), q, k, v) : null
+  const positions = causal && !kernels ? positionsOf(q, sizes, offset) : []
+  const all = [...given, ...positions]
+  const [output, lse, weights] = noGrad(() => forward(run(all, kernels), q, k, v))
   const outputs = weights ? [output, weights] : [output]
-  record('attention', [q, k, v], outputs, [q, k, v, lse, ...all], (grads, saved, needs) => {
-    const [qs, ks, vs, sums, ...rest] = saved
+  record('attention', [q, k, v], outputs, [q, k, v, output, lse, ...all], (grads, saved, needs) => {
+    const [qs, ks, vs, out, sums, ...rest] = saved
     if (gradEnabled()) {
       const kept = streams && keptOf(qs, sizes, parts, streams, options.dropout)
       const again = { ...options, masks: masks.map(({ kind }, i) => ({ kind, mask: rest[i] })) }
@@ -115,7 +118,7 @@ export function attentionCore(
         needs,
       )
     }
-    return noGrad(() => backward(run(rest), [qs, ks, vs], sums, grads, needs))
+    return noGrad(() => backward(run(rest, kernels), [qs, ks, vs, out], sums, grads, needs))
   })
   lse.dispose()
   for (const t of positions) t.dispose()
@@ -131,9 +134,30 @@ interface Run {
   /** The masks, then rows [T, 1] and columns [S] where causal. */
   readonly operands: readonly Tensor[]
   readonly kinds: readonly Kind[]
+  readonly causalOffset: number | null
+  /** The device's own, where they take this call; then no positions are among the operands. */
+  readonly kernels: AttentionKernels | null
 }
 
-type Kind = AttentionMask['kind'] | 'causal'
+/** One part as the device's kernels want it. */
+function callOf(run: Run, i: number, q: Tensor, k: Tensor, v: Tensor): AttentionCall {
+  const { sizes, parts, options, streams, causalOffset } = run
+  const part = parts[i]
+  return {
+    q: headed(q, part),
+    k: headed(k, part),
+    v: headed(v, part),
+    masks: options.masks.map(({ kind }, m) => ({ kind, view: spread(run.operands[m], sizes, part) })),
+    causalOffset,
+    scale: options.scale,
+    dropout: streams && { kept: 1 - options.dropout, rescale: rescale(options), ...streams[i] },
+  }
+}
+
+function kernelsFor(run: Run, q: Tensor, k: Tensor, v: Tensor): AttentionKernels | null {
+  const { attention } = q.backend
+  return attention?.fits(callOf(run, 0, q, k, v)) ? attention : null
+}
 
 function positionsOf({ device }: Tensor, { T, S }: Sizes, offset: number): Tensor[] {
   const rows = arange(offset, offset + T, 1, { device })
@@ -164,71 +188,6 @@ function keptOf(
   })
   return kept
 }
-
-// ---- programs --------------------------------------------------------------------------------------------------
-
-/** Operands: 0 scores, 1 a statistic of the row, then the masks. Scalar 0: the scale. */
-interface Programs {
-  readonly largest: Program
-  readonly total: Program
-  readonly weights: Program
-}
-
-const cache = new Map<string, Programs>()
-
-function programsFor(kinds: readonly Kind[]): Programs {
-  const key = kinds.join()
-  const known = cache.get(key)
-  if (known) return known
-  let score: Expr = input(0).mul(scalar(0))
-  let excluded: Expr | null = null
-  let at = 2
-  for (const kind of kinds) {
-    let out: Expr
-    if (kind === 'exclude') out = input(at++, 'bool')
-    else if (kind === 'add') {
-      score = score.add(input(at))
-      out = input(at++).eq(Number.NEGATIVE_INFINITY)
-    } else {
-      out = input(at, 'int').lt(input(at + 1, 'int'))
-      at += 2
-    }
-    excluded = excluded ? excluded.or(out) : out
-  }
-  const unless = (value: Expr, instead: number): Expr => (excluded ? excluded.where(instead, value) : value)
-  const power = unless(score.sub(input(1)).exp(), 0)
-  const programs = {
-    largest: new Program([unless(score, FAR_BELOW)], at, 1),
-    total: new Program([power], at, 1),
-    weights: new Program([power], at, 1),
-  }
-  cache.set(key, programs)
-  return programs
-}
-
-/** Of a row's shift and total. A row without keys gets 0, so that nothing infinite appears. */
-const LOG_SUM = new Program(
-  [
-    input(1)
-      .eq(0)
-      .where(0, input(0).add(input(1).log())),
-  ],
-  2,
-)
-/** Operands: values, kept. Scalar: 1 / (1 - p). */
-const DROPPED = input(1, 'bool').where(input(0).mul(scalar(0)), 0)
-const DROP = new Program([DROPPED], 2, 1)
-/** Operands: weights, gradient of the weights, [sum of their products]. Scalar: the scale. */
-const PRODUCTS = new Program([input(0).mul(input(1))], 2)
-const SCORE_GRADIENT = new Program(
-  [
-    input(0)
-      .mul(input(1).sub(input(2)))
-      .mul(scalar(0)),
-  ],
-  3,
-  1,
-)
 
 // ---- windows ---------------------------------------------------------------------------------------------------
 
@@ -309,6 +268,11 @@ function forward(
     for (const t of [output, lse, weights]) if (t && sizeOf(t.shape) > 0) fillStorage(t, 0)
     return [output, lse, weights]
   }
+  if (run.kernels) {
+    for (const [i, part] of parts.entries())
+      run.kernels.forward(callOf(run, i, q, k, v), headed(output, part), rows(lse, sizes, part, false))
+    return [output, lse, null]
+  }
   const programs = programsFor(run.kinds)
   const matrix = weights ? null : new Scratch(q, run, false)
   const [shift, total] = [new Scratch(q, run, true), new Scratch(q, run, true)]
@@ -344,7 +308,7 @@ function redraw({ streams, options }: Run, i: number, like: Tensor, mask: View):
 
 function backward(
   run: Run,
-  [q, k, v]: readonly Tensor[],
+  [q, k, v, output]: readonly Tensor[],
   lse: Tensor,
   [g, gWeights = null]: readonly (Tensor | null)[],
   [needQ, needK, needV]: readonly boolean[],
@@ -357,6 +321,16 @@ function backward(
   const [dq, dk, dv] = [like(q, needQ), like(k, needK), like(v, needV && g !== null)]
   if (parts.length === 0) {
     for (const t of [dq, dk, dv]) if (t && t.size > 0) fillStorage(t, 0)
+    return [dq, dk, dv]
+  }
+  if (run.kernels && g) {
+    const all = [dq ?? like(q, true), dk ?? like(k, true), dv ?? like(v, true)] as Tensor[]
+    for (const [i, part] of parts.entries()) {
+      const [dqs, dks, dvs] = all.map((t) => headed(t, part))
+      const into = { dq: dqs, dk: dks, dv: dvs }
+      const call = callOf(run, i, q, k, v)
+      run.kernels.backward(call, headed(output, part), rows(lse, sizes, part, false), headed(g, part), into)
+    }
     return [dq, dk, dv]
   }
   const programs = programsFor(run.kinds)

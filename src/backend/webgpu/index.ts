@@ -16,6 +16,7 @@ import type {
 } from '../types'
 import { argReduce } from './arg-reduce'
 import { argSort } from './arg-sort'
+import { Attention } from './attention'
 import { elementOf } from './bindings'
 import { cumsum } from './cumsum'
 import { Device, requestDevice } from './device'
@@ -96,6 +97,7 @@ export class WebGpuBackend implements Backend {
   readonly #queue: CommandQueue
   readonly #engine: Engine
   readonly #failures = new Failures()
+  readonly attention: Attention
 
   constructor(device: Device, info: GPUAdapterInfo | undefined, debug: boolean, fallback?: boolean) {
     this.#device = device
@@ -118,6 +120,7 @@ export class WebGpuBackend implements Backend {
       fallback ?? this.isFallback,
       debug,
     )
+    this.attention = new Attention(this.#engine, () => device.check())
   }
 
   get failure(): Error | null {
