@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { holdOutSentences } from '../examples/sst2/split'
 import { syntheticReviews } from '../examples/text-classifier/synthetic'
-import { readCheckpointInfo } from '../src/io'
+import { loadTensors, readCheckpointInfo } from '../src/io'
 
 const root = resolve(import.meta.dirname, '..')
 const CLASSIFIER = 'examples/text-classifier/main.ts'
@@ -142,41 +142,60 @@ describe('the text classifier', () => {
 })
 
 describe('the SST-2 example', () => {
-  it('trains per seed, chooses on held-out sentences and gives the mean on dev', async () => {
+  const sizes = ['--embedding', '8', '--hidden', '8', '--batch-size', '16', '--validation', '30']
+  beforeAll(async () => {
     const { train, test } = syntheticReviews({ train: 120, test: 20 })
     const tsv = (rows: typeof train) =>
       `label\tsentence\n${rows.map(({ text, label }) => `${label}\t${text}\n`).join('')}`
     await writeFile(join(folder, 'train.tsv'), tsv(train))
     await writeFile(join(folder, 'dev.tsv'), tsv(test))
-    const sizes = [
-      '--embedding',
-      '8',
-      '--hidden',
-      '8',
-      '--batch-size',
-      '16',
-      '--validation',
-      '30',
-      '--epochs',
-      '1',
-    ]
-    const run = await start(SST2, [
-      ...cpu,
-      '--data',
-      folder,
-      '--seeds',
-      '4,5',
-      ...sizes,
-      '--out',
-      join(folder, 'sst2'),
-    ])
-    expect(run).toMatchObject({ code: 0 })
-    expect(run.stdout).toMatch(/seed 4: 90 texts to train on, 30 to choose the checkpoint/)
-    const shares = [...run.stdout.matchAll(/^(seed [45]|mean of 2): (\d+\.\d) % \(95 %/gm)].map((m) =>
-      Number(m[2]),
-    )
-    expect(shares).toHaveLength(3)
-    expect(shares[2]).toBeCloseTo((shares[0] + shares[1]) / 2, 0)
+  })
+
+  it.each(['gru', 'transformer'])(
+    'trains per seed, chooses on held-out sentences and gives the mean on dev: %s',
+    async (model) => {
+      const out = join(folder, `sst2-${model}`)
+      const what = ['--data', folder, '--model', model, '--seeds', '4,5', '--epochs', '1', '--out', out]
+      const run = await start(SST2, [...cpu, ...what, ...sizes])
+      expect(run).toMatchObject({ code: 0 })
+      expect(run.stdout).toMatch(/seed 4: 90 texts to train on, 30 to choose the checkpoint/)
+      const shares = [...run.stdout.matchAll(/^(seed [45]|mean of 2): (\d+\.\d) % \(95 %/gm)].map((m) =>
+        Number(m[2]),
+      )
+      expect(shares).toHaveLength(3)
+      expect(shares[2]).toBeCloseTo((shares[0] + shares[1]) / 2, 0)
+      const { extra } = await readCheckpointInfo(join(out, 'seed-4', 'best.safetensors'))
+      expect(extra).toMatchObject({ model, settings: { embeddingSize: 8 } })
+    },
+  )
+
+  it('goes on after Ctrl-C, or after a kill, with the bits of an unbroken run', async () => {
+    const args = (out: string) => {
+      const what = ['--data', folder, '--model', 'transformer', '--seeds', '0', '--epochs', '10']
+      return [...cpu, ...what, ...sizes, '--out', join(folder, out), '--resume']
+    }
+    const learned = async (out: string) => {
+      const { tensors } = await loadTensors(join(folder, out, 'seed-0', 'checkpoint.safetensors'))
+      return Promise.all(Object.entries(tensors).map(async ([key, t]) => [key, await t.data()]))
+    }
+    const accuracy = ({ stdout }: Ended) => /^seed 0: \d.*interval.*?\)/m.exec(stdout)?.[0]
+    const whole = await start(SST2, args('unbroken'))
+    expect(whole).toMatchObject({ code: 0 })
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      let sent = false
+      const stopped = await start(SST2, args(signal), (text, pid) => {
+        // After the first epoch's checkpoint.
+        if (sent || !/step (1[2-9]|2\d)\/60/.test(text)) return
+        sent = true
+        process.kill(pid, signal)
+      })
+      if (signal === 'SIGINT') expect(stopped.stdout).toMatch(/stopped at step \d+; saved to/)
+      else expect(stopped.code).toBe(null)
+      const resumed = await start(SST2, args(signal))
+      expect(resumed).toMatchObject({ code: 0 })
+      expect(accuracy(resumed)).toBe(accuracy(whole))
+      expect(await learned(signal)).toEqual(await learned('unbroken'))
+    }
   })
 
   it('says what is missing', async () => {
@@ -187,6 +206,13 @@ describe('the SST-2 example', () => {
     })
     const empty = await start(SST2, [...cpu, '--data', 'src'])
     expect(empty).toMatchObject({ code: 2, stderr: expect.stringContaining('src holds none of train') })
+    const heads = await start(SST2, [...cpu, '--data', folder, '--heads', '2'])
+    expect(heads).toMatchObject({ code: 2, stderr: expect.stringContaining('--heads is for --model tra') })
+    const indivisible = await start(SST2, [
+      ...cpu,
+      ...['--data', folder, '--model', 'transformer', ...sizes, '--heads', '3'],
+    ])
+    expect(indivisible).toMatchObject({ code: 2, stderr: expect.stringMatching(/3 heads do not divide/) })
   })
 })
 
