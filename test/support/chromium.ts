@@ -29,18 +29,24 @@ const flags = [
 /** A bundled page: what the server serves, by path. */
 export type Site = Map<string, string | Uint8Array>
 
+const ownSource = {
+  root: fileURLToPath(new URL('../..', import.meta.url)),
+  conditions: ['evenfold-source', ...defaultClientConditions],
+  minify: false,
+}
+
 /**
- * Bundles a TypeScript entry (a path from the project's root) with Vite into a site with one page. A script that
- * says `new Worker(new URL('./w.ts', import.meta.url), { type: 'module' })` gets its worker bundled along.
+ * Bundles a TypeScript entry (a path from the root) with Vite into a site with one page. A script that says
+ * `new Worker(new URL('./w.ts', import.meta.url), { type: 'module' })` gets its worker bundled along. The library is the
+ * project's source; a root of another folder takes the one that is installed there.
  */
-export async function bundlePage(entry: string): Promise<Site> {
-  const root = fileURLToPath(new URL('../..', import.meta.url))
+export async function bundlePage(entry: string, { root, conditions, minify } = ownSource): Promise<Site> {
   const page = 'virtual-page.html'
   const result = await build({
     root,
     configFile: false,
     logLevel: 'error',
-    resolve: { conditions: ['evenfold-source', ...defaultClientConditions] },
+    resolve: { conditions },
     worker: { format: 'es', plugins: () => [wgslAsText()] },
     plugins: [
       wgslAsText(),
@@ -53,7 +59,7 @@ export async function bundlePage(entry: string): Promise<Site> {
             : null,
       },
     ],
-    build: { write: false, minify: false, target: 'es2022', rollupOptions: { input: path.join(root, page) } },
+    build: { write: false, minify, target: 'es2022', rollupOptions: { input: path.join(root, page) } },
   })
   const outputs = (Array.isArray(result) ? result : [result]).flatMap((one) =>
     'output' in one ? one.output : [],
