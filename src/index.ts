@@ -3,7 +3,7 @@
 export * as autograd from './autograd'
 export { detectAnomaly } from './autograd/anomaly'
 export { releaseSpent } from './autograd/tape'
-export type { Expr } from './backend/expr'
+export type { Expr, ExprLike } from './backend/expr'
 export type { DeviceName, DType, HostArray } from './backend/types'
 export * from './errors'
 export * as data from './data'
@@ -34,6 +34,7 @@ export { einsum } from './tensor/ops/einsum'
 export {
   abs,
   add,
+  type Binary,
   ceil,
   clamp,
   cos,
@@ -80,6 +81,7 @@ export {
   square,
   sub,
   tanh,
+  type Unary,
   where,
 } from './tensor/ops/elementwise'
 export { gather, indexSelect, oneHot, scatterAdd, tril, triu } from './tensor/ops/indexing'
@@ -126,6 +128,7 @@ export { pad, type PadOptions, repeat, unfold } from './tensor/ops/windows'
 export { bernoulli, rand, randint, randn, randperm } from './tensor/random'
 export { getRandomState, manualSeed, type RandomState, setRandomState } from './tensor/random-state'
 export { enableGrad, noGrad, tidy } from './tensor/scope'
+export type { Shape } from './tensor/shape'
 export { type DeviceMemory, memory, resetPeakMemory, type Survivor, survivors } from './tensor/storage'
 export { keep, Tensor } from './tensor/tensor'
 export * as text from './text'

@@ -45,6 +45,7 @@ export type LeafKind = 'input' | 'scalar' | 'const'
 /** `cast` converts to the node's type: to int truncates toward zero, to bool is `!= 0`. */
 export type ExprKind = LeafKind | UnaryKind | BinaryKind | 'where' | 'cast'
 
+/** An expression, or a number for a constant. */
 export type ExprLike = Expr | number
 
 /** A node of a scalar expression. Build leaves with `input`, `scalar` and `constant`. */

@@ -9,6 +9,7 @@ import type { RowCall, RowPlan } from './rows'
 
 /** Element types. On webgpu `float64` does not exist and a `bool` is one u32 per element. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool'
+/** Where a tensor lives and is computed with. */
 export type DeviceName = 'cpu' | 'webgpu'
 
 /** Host arrays that carry each dtype: Float32Array, Float64Array, Int32Array, Uint8Array (bool, 0 or 1). */

@@ -49,13 +49,13 @@ export interface DataLoaderOptions {
 export interface HostBatch {
   /** [B, L], row-major. */
   ids: Int32Array<ArrayBuffer>
-  /** [B, L]: 1 at tokens, 0 at padding. */
+  /** `[B, L]`: 1 at tokens, 0 at padding. */
   mask: Uint8Array<ArrayBuffer>
-  /** [B]: tokens in each sequence, at least 1. */
+  /** `[B]`: tokens in each sequence, at least 1. */
   lengths: Int32Array<ArrayBuffer>
   /** [B] */
   labels: Int32Array<ArrayBuffer>
-  /** [B]: which samples these are. */
+  /** `[B]`: which samples these are. */
   indices: Int32Array<ArrayBuffer>
   shape: [number, number]
 }

@@ -118,7 +118,7 @@ export interface Line {
   line: number
 }
 
-/** The lines of a source. Throws FormatError on bad UTF-8 and on a line above {@link MAX_RECORD}. */
+/** The lines of a source. Throws FormatError on bad UTF-8 and on a line above 16 Mi characters. */
 export async function* readLines(source: DataSource): AsyncGenerator<Line> {
   let rest = ''
   let line = 1

@@ -14,6 +14,7 @@ export const BERT_ARCHITECTURES = [
   'DistilBertForSequenceClassification',
 ] as const
 
+/** The name of a class of Hugging Face's, as `architectures` of a config.json has it. */
 export type BertArchitecture = (typeof BERT_ARCHITECTURES)[number]
 
 /** One set of names for the two families' configurations. */

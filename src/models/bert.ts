@@ -27,7 +27,7 @@ import { checkLikeTokens, checkTokens } from './tokens'
 
 /** What the models take beside token ids. */
 export interface BertInputs {
-  /** [B, T]: 1 or true at tokens, 0 or false at padding. Default: all are tokens. */
+  /** `[B, T]`: 1 or true at tokens, 0 or false at padding. Default: all are tokens. */
   attentionMask?: Tensor | null
   /** [B, T] int32: which of two texts a token belongs to. Default all 0. DistilBERT has none. */
   tokenTypeIds?: Tensor | null
@@ -38,7 +38,7 @@ export interface BertInputs {
 export interface BertOutput {
   /** [B, T, E] */
   lastHiddenState: Tensor
-  /** [B, E]: tanh of a linear layer on the first token; null where there is no pooler. */
+  /** `[B, E]`: tanh of a linear layer on the first token; null where there is no pooler. */
   poolerOutput: Tensor | null
   /** The embeddings and the output of each layer, numLayers + 1 in all; null unless asked for. */
   hiddenStates: Tensor[] | null

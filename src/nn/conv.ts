@@ -42,7 +42,7 @@ export interface ConvFunctionOptions<Axes extends PerAxis = PerAxis> {
 export type Pair = number | readonly [height: number, width: number]
 
 /**
- * `input` [N, C, L] (or [C, L]) with `weight` [O, C / groups, K], plus `bias` [O]: [N, O, places of the kernel].
+ * `input` [N, C, L] (or [C, L]) with `weight` [O, C / groups, K], plus `bias` [O], gives [N, O, places of the kernel].
  * @throws ShapeError if channels do not agree or the kernel is longer than the padded input.
  */
 export function conv1d(
@@ -55,7 +55,7 @@ export function conv1d(
 }
 
 /**
- * `input` [N, C, H, W] (or [C, H, W]) with `weight` [O, C / groups, KH, KW], plus `bias` [O]: [N, O, places down,
+ * `input` [N, C, H, W] (or [C, H, W]) with `weight` [O, C / groups, KH, KW], plus `bias` [O], gives [N, O, places down,
  * places across].
  * @throws ShapeError if channels do not agree or the kernel is larger than the padded input.
  */

@@ -29,6 +29,7 @@ export function normal_<T extends Tensor>(t: T, mean = 0, std = 1): T {
   return t
 }
 
+/** `value` everywhere. */
 export function constant_<T extends Tensor>(t: T, value: number): T {
   noGrad(() => {
     fill(t, value)
@@ -36,10 +37,12 @@ export function constant_<T extends Tensor>(t: T, value: number): T {
   return t
 }
 
+/** Zeros. */
 export function zeros_<T extends Tensor>(t: T): T {
   return constant_(t, 0)
 }
 
+/** Ones. */
 export function ones_<T extends Tensor>(t: T): T {
   return constant_(t, 1)
 }

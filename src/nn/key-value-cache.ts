@@ -12,6 +12,7 @@ import { formatShape, sameShape } from '../tensor/shape'
 import { Tensor } from '../tensor/tensor'
 import { checkSizes } from './options'
 
+/** Keys and values of T positions, each [B, T, ...]. */
 export type KeysAndValues = readonly [keys: Tensor, values: Tensor]
 
 /** What one module of self-attention holds: room for every position, and how many there are. */

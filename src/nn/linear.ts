@@ -14,7 +14,7 @@ import { checkSizes, type LayerOptions, newParameter } from './options'
 import type { Parameter } from './parameter'
 
 /**
- * `input` [..., in] times the transpose of `weight` [out, in], plus `bias` [out]: [..., out].
+ * `input` [..., in] times the transpose of `weight` [out, in], plus `bias` [out], gives [..., out].
  * @throws ShapeError if the last axis is not `in`.
  */
 export function linear(input: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {

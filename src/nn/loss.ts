@@ -19,7 +19,7 @@ import { Buffer } from './parameter'
 import { checkPair, checkReduction, reduceProgram, type Reduction } from './reduction'
 
 export interface NllOptions {
-  /** [C]: how much each class counts; the mean divides by the weights of the targets. Default 1 each. */
+  /** `[C]`: how much each class counts; the mean divides by the weights of the targets. Default 1 each. */
   weight?: Tensor | null
   /** Targets with this id count nothing. Default -100. */
   ignoreIndex?: number

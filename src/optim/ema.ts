@@ -48,7 +48,7 @@ export class EMA {
   #updates = 0
   #swapped = false
 
-  /** @param options.decay The share of the old average kept at each update, in [0, 1]. Default 0.999. */
+  /** `decay`: the share of the old average kept at each update, in [0, 1]. Default 0.999. */
   constructor(params: Iterable<Tensor>, { decay = 0.999 }: { decay?: number } = {}) {
     if (!(decay >= 0 && decay <= 1))
       throw new ArgumentError(`EMA: decay is ${decay}; expected a number in [0, 1]`)

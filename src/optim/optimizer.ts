@@ -78,6 +78,7 @@ export function beside(owner: string, p: Tensor, t: Tensor, dtype: DType): Tenso
   return moved
 }
 
+/** What every optimizer does: groups of parameters, their state, a step that skips what is not finite. */
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: Group<Options>[] = []
   readonly #state = new Map<Tensor, ParameterState>()

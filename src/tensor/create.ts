@@ -170,10 +170,12 @@ export function full(
   return finish(out, requiresGrad)
 }
 
+/** Zeros. The dtype defaults to float32. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 0, options)
 }
 
+/** Ones. The dtype defaults to float32. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options)
 }

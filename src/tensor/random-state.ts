@@ -22,10 +22,12 @@ export interface RandomState {
   readonly stream: number
 }
 
+/** Where the library's random source stands; `setRandomState` goes back there. */
 export function getRandomState(): RandomState {
   return { ...state }
 }
 
+/** Goes on from where `getRandomState` was called. */
 export function setRandomState({ seed, stream }: RandomState): void {
   manualSeed(seed)
   if (!Number.isInteger(stream) || stream < 0)

@@ -2,6 +2,7 @@
 
 import { ArgumentError, ShapeError } from '../errors'
 
+/** The sizes of the axes. */
 export type Shape = readonly number[]
 
 /** Most axes a tensor may have. */

@@ -44,15 +44,20 @@ export async function breathe(): Promise<void> {
 }
 
 export interface Tensor extends Methods {}
+/**
+ * An array of numbers or booleans on a device, of any number of axes; ops on it can be recorded for `backward`. Made by
+ * `tensor`, `zeros`, `rand` and the like; every op is a method as well: `x.add(y)` is `add(x, y)`.
+ */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: whoever makes a tensor adds the methods (methods.ts).
 export class Tensor {
+  /** No other tensor has it. */
   readonly id = nextId++
   readonly shape: readonly number[]
   /** Accumulated gradient of a leaf with `requiresGrad`, or null. */
   grad: Tensor | null = null
-  /** Where gradients flow to: the node that made this tensor, or the leaf itself. For the tape. */
+  /** @internal Where gradients flow to: the node that made this tensor, or the leaf itself. For the tape. */
   edge: Edge | null = null
-  /** Set by backward: the graph this tensor came from is gone, and which op and step that was. For the tape. */
+  /** @internal Set by backward: the graph this tensor came from is gone; which op and step that was. For the tape. */
   spent: { readonly why: string; readonly released: boolean } | null = null
 
   #reference: Reference
@@ -61,7 +66,7 @@ export class Tensor {
   #released: string | null = null
   #kept = false
 
-  /** Takes over one reference on `storage` from the caller. Users call `tensor`, `zeros` and so on. */
+  /** @internal Takes over one reference on `storage` from the caller. Users call `tensor`, `zeros` and so on. */
   constructor(storage: Storage, offset: number, shape: Shape, strides: readonly number[]) {
     this.#offset = offset
     this.shape = shape
@@ -71,19 +76,19 @@ export class Tensor {
     track(this)
   }
 
-  /** A new, uninitialised, contiguous tensor. */
+  /** @internal A new, uninitialised, contiguous tensor. */
   static allocate(backend: Storage['backend'], dtype: DType, shape: Shape): Tensor {
     return new Tensor(new Storage(backend, dtype, sizeOf(shape)), 0, shape, contiguousStrides(shape))
   }
 
-  /** Another window on the same storage. Not recorded: ops do that. */
+  /** @internal Another window on the same storage. Not recorded: ops do that. */
   window(offset: number, shape: Shape, strides: readonly number[]): Tensor {
     const { storage } = this
     storage.retain()
     return new Tensor(storage, offset, shape, strides)
   }
 
-  /** A second handle on the same window, at the same place in the graph. */
+  /** @internal A second handle on the same window, at the same place in the graph. */
   alias(): Tensor {
     const other = this.window(this.offset, this.shape, this.strides)
     other.edge = this.edge
@@ -91,7 +96,10 @@ export class Tensor {
     return other
   }
 
-  /** @throws ReleasedError after `dispose`, the end of the scope, or the forward pass after its backward. */
+  /**
+   * @internal
+   * @throws ReleasedError after `dispose`, the end of the scope, or the forward pass after its backward.
+   */
   get storage(): Storage {
     if (this.#released !== null) throw new ReleasedError(this.#released)
     return this.#reference.storage
@@ -115,6 +123,7 @@ export class Tensor {
     return this.#reference.storage.backend.name
   }
 
+  /** @internal */
   get backend(): Storage['backend'] {
     return this.#reference.storage.backend
   }
@@ -163,13 +172,13 @@ export class Tensor {
     this.edge = value ? (this.edge ?? { node: null, index: 0, leaf: this }) : null
   }
 
-  /** Smallest and largest id where they are known: ids from the host, of which this window shows all. */
+  /** @internal Smallest and largest id where they are known: ids from the host, of which this window shows all. */
   get idRange(): IdRange | null {
     const shown = this.shape.reduce((n, size, i) => (this.strides[i] === 0 ? n : n * size), 1)
     return shown === this.storage.length ? this.storage.range : null
   }
 
-  /** The window as backends see it. */
+  /** @internal The window as backends see it. */
   view(): View {
     const { storage } = this
     return {
@@ -193,13 +202,14 @@ export class Tensor {
     this.dispose()
   }
 
-  /** Marks the tensor as owned by the user: scopes, backward and `zeroGrad` leave it alone. */
+  /** @internal Marks the tensor as owned by the user: scopes, backward and `zeroGrad` leave it alone. */
   markKept(): void {
     this.#kept = true
     escapeScopes(this)
   }
 
   /**
+   * @internal
    * Moves the handle to `storage`, row by row from `offset`, and takes over one reference on it. Identity, place in
    * the graph and `grad` stay. For parameters that change device, dtype or neighbours; users call `module.to`.
    */

@@ -32,6 +32,7 @@ export interface VocabularyJSON {
   tokens: string[]
 }
 
+/** Words and their ids; 0 is padding, 1 every unknown word. */
 export class Vocabulary {
   /** Every token, at the place of its id. */
   readonly tokens: readonly string[]

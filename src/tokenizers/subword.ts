@@ -36,7 +36,7 @@ export interface BatchEncoding {
   typeIds: Int32Array<ArrayBuffer>
   /** 1 at tokens, 0 at padding. */
   mask: Uint8Array<ArrayBuffer>
-  /** [B]: ids in each row that are not padding. */
+  /** `[B]`: ids in each row that are not padding. */
   lengths: Int32Array<ArrayBuffer>
   shape: [number, number]
 }
@@ -46,6 +46,7 @@ interface PaddingJSON {
   pad_type_id?: number
 }
 
+/** Texts to ids and back, as a tokenizer.json of Hugging Face's says. */
 export class SubwordTokenizer {
   readonly #tokenizer: Tokenizer
   readonly #json: object

@@ -66,8 +66,10 @@ function isInt32(x: Operand): boolean {
 /** Ops whose result is float whatever the operands are. */
 const FLOAT_RESULT = new Set(['div', 'pow'])
 
-type Unary = (x: Tensor) => Tensor
-type Binary = (a: Operand, b: Operand) => Tensor
+/** An op of one operand, elementwise. */
+export type Unary = (x: Tensor) => Tensor
+/** An op of two operands, elementwise, which are broadcast together. */
+export type Binary = (a: Operand, b: Operand) => Tensor
 
 const unary =
   (op: string, build: (x: Expr) => Expr): Unary =>
@@ -78,49 +80,83 @@ const binary =
   (a, b) =>
     apply(op, build as (...args: Expr[]) => Expr, [a, b])
 
+/** a + b. */
 export const add = binary('add', (a, b) => a.add(b))
+/** a - b. */
 export const sub = binary('sub', (a, b) => a.sub(b))
+/** a b. */
 export const mul = binary('mul', (a, b) => a.mul(b))
 /** True division: integers give float32. */
 export const div = binary('div', (a, b) => a.div(b))
+/** a to the power b. float. */
 export const pow = binary('pow', (a, b) => a.pow(b))
 /** Remainder with the sign of the divisor, as torch.remainder. */
 export const remainder = binary('remainder', (a, b) => a.mod(b))
 /** Elementwise; NaN wins; where equal the gradient is shared. */
 export const maximum = binary('maximum', (a, b) => a.max(b))
+/** Elementwise; NaN wins; where equal the gradient is shared. */
 export const minimum = binary('minimum', (a, b) => a.min(b))
 
+/** a = b, bool; NaN equals nothing. */
 export const eq = binary('eq', (a, b) => a.eq(b))
+/** Not a = b, bool. */
 export const ne = binary('ne', (a, b) => a.ne(b))
+/** a < b, bool. */
 export const lt = binary('lt', (a, b) => a.lt(b))
+/** a <= b, bool. */
 export const le = binary('le', (a, b) => a.le(b))
+/** a > b, bool. */
 export const gt = binary('gt', (a, b) => a.gt(b))
+/** a >= b, bool. */
 export const ge = binary('ge', (a, b) => a.ge(b))
+/** Both are other than 0, bool. */
 export const logicalAnd = binary('logicalAnd', (a, b) => a.and(b))
+/** One or both are other than 0, bool. */
 export const logicalOr = binary('logicalOr', (a, b) => a.or(b))
+/** Exactly one is other than 0, bool. */
 export const logicalXor = binary('logicalXor', (a, b) => a.asBool().ne(b.asBool()))
+/** x is 0, bool. */
 export const logicalNot = unary('logicalNot', (x) => x.not())
 
+/** -x. */
 export const neg = unary('neg', (x) => x.neg())
+/** |x|; gradient 0 at 0. */
 export const abs = unary('abs', (x) => x.abs())
+/** -1, 0 or 1. */
 export const sign = unary('sign', (x) => x.sign())
+/** e to the power x. */
 export const exp = unary('exp', (x) => x.exp())
+/** exp(x) - 1, exact near 0. */
 export const expm1 = unary('expm1', (x) => x.expm1())
+/** Natural logarithm. */
 export const log = unary('log', (x) => x.log())
+/** log(1 + x), exact near 0. */
 export const log1p = unary('log1p', (x) => x.log1p())
+/** Square root; NaN below 0. */
 export const sqrt = unary('sqrt', (x) => x.sqrt())
+/** 1 / sqrt(x). */
 export const rsqrt = unary('rsqrt', (x) => new Expr('const', 'float', [], 1).div(x.sqrt()))
+/** x x. */
 export const square = unary('square', (x) => x.mul(x))
+/** 1 / x. */
 export const reciprocal = unary('reciprocal', (x) => new Expr('const', 'float', [], 1).div(x))
+/** Sine; x in radians. */
 export const sin = unary('sin', (x) => x.sin())
+/** Cosine; x in radians. */
 export const cos = unary('cos', (x) => x.cos())
+/** Hyperbolic tangent. */
 export const tanh = unary('tanh', (x) => x.tanh())
+/** 1 / (1 + exp(-x)). */
 export const sigmoid = unary('sigmoid', (x) => x.sigmoid())
+/** Error function. */
 export const erf = unary('erf', (x) => x.erf())
+/** The next integer below. */
 export const floor = unary('floor', (x) => x.floor())
+/** The next integer above. */
 export const ceil = unary('ceil', (x) => x.ceil())
 /** To nearest, halves to even, as torch.round. */
 export const round = unary('round', (x) => x.round())
+/** Whether x is NaN, bool. */
 export const isnan = unary('isnan', (x) => x.isNaN())
 /** Neither NaN nor infinite. */
 export const isfinite = unary('isfinite', (x) => x.isFinite())
