@@ -34,6 +34,7 @@ export default {
     'src/models/bert.ts:Embeddings',
     'src/models/bert.ts:BertLayer',
     'src/models/llama.ts:LlamaLayer',
+    'src/models/tokens.ts:TokenLimits',
     // Short names of what the signature says anyway.
     'src/models/llama.ts:Sizes',
     'src/models/pretrained.ts:MODELS',

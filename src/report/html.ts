@@ -39,6 +39,7 @@ export interface AttentionSection extends Titled {
   kind: 'attention'
   texts: readonly AttentionText[]
 }
+/** One part of a report, under a title of its own. */
 export type ReportSection = TextSection | FactsSection | ChartsSection | TableSection | AttentionSection
 
 export interface HtmlReportOptions {

@@ -13,6 +13,7 @@ import { clipGradNorm, scaleGradients } from '../optim/clip'
 import { eachTensor, tidy } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import { breathe, Tensor } from '../tensor/tensor'
+import { checkOptions } from './check-options'
 import { inEvalMode } from './metrics'
 import type { EMAState } from '../optim/ema'
 import type { BatchOf, Progress, TrainCallback, TrainLoader, TrainOptions, TrainResult } from './options'
@@ -74,29 +75,8 @@ class Run<L extends TrainLoader> {
   #gathered: { loss: Tensor; weight: number; examples: number }[] = []
 
   constructor(options: TrainOptions<L>) {
-    const { loader, epochs, maxSteps, evaluateEvery, checkpoint, monitor, resume, accumulate } = options
-    const counts = { accumulate, epochs, maxSteps, evaluateEvery, 'checkpoint.every': checkpoint?.every }
-    for (const [name, count] of Object.entries({ ...counts, 'monitor.patience': monitor?.patience })) {
-      if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1)) {
-        throw new ArgumentError(`train: ${name} is ${count}; expected a positive integer`)
-      }
-    }
-    if (epochs === undefined && maxSteps === undefined) {
-      throw new ArgumentError('train: give epochs or maxSteps, so that training ends')
-    }
-    if (monitor && !options.evaluate) throw new ArgumentError('train: monitor needs evaluate')
-    if (checkpoint?.best !== undefined && !monitor) {
-      throw new ArgumentError('train: checkpoint.best needs monitor, which says what is best')
-    }
-    if (resume === true && !checkpoint) {
-      throw new ArgumentError('train: resume: true needs checkpoint.path, or give resume a path')
-    }
-    if (options.metricScheduler && !monitor)
-      throw new ArgumentError('train: metricScheduler needs monitor, which names the metric')
-    if (options.metricScheduler && options.scheduler)
-      throw new ArgumentError(
-        'train: scheduler and metricScheduler would both set the rate; give one of them',
-      )
+    checkOptions(options)
+    const { loader, epochs, maxSteps, evaluateEvery, checkpoint, accumulate } = options
     this.#options = options
     this.#perEpoch = Math.ceil(loader.length / (accumulate ?? 1))
     const bound = epochs === undefined ? Number.POSITIVE_INFINITY : epochs * this.#perEpoch
