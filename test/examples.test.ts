@@ -196,7 +196,7 @@ describe('the SST-2 example', () => {
       expect(accuracy(resumed)).toBe(accuracy(whole))
       expect(await learned(signal)).toEqual(await learned('unbroken'))
     }
-  })
+  }, 180_000)
 
   it('says what is missing', async () => {
     const none = await start(SST2, cpu)

@@ -80,7 +80,7 @@ describe('the study’s models', () => {
       /mask.*\[2, 3\]/,
     )
     const model = new models.EncoderDecoder(sizes)
-    expect(() => model.forward(ids([[1, 99]]))).toThrow(/id 99 is out of range \(in encoder.embedding\)/)
+    expect(() => model.forward(ids([[1, 99]]))).toThrow(/^EncoderDecoder: id 99 is out of range/)
   })
 })
 

@@ -1,6 +1,7 @@
 // Decoder and encoder-decoder of the published sequence-model study. The classified vector is the first step's.
 
 import { select } from '../tensor/ops/views'
+import { tidy } from '../tensor/scope'
 import type { Tensor } from '../tensor/tensor'
 import { Dropout } from '../nn/dropout'
 import { GRU } from '../nn/gru'
@@ -9,6 +10,7 @@ import type { LayerOptions } from '../nn/options'
 import type { SequenceMask } from '../nn/recurrent-layer'
 import { Encoder, type EncoderOptions } from './encoder'
 import { SoftAttention } from './soft-attention'
+import { checkLikeTokens, checkSequenceMask, checkTokens } from './tokens'
 
 export interface DecoderAttentionOptions extends LayerOptions {
   /** Default 256. */
@@ -73,9 +75,14 @@ export class EncoderDecoder extends Module {
     mask: Tensor | null = null,
     where: SequenceMask = {},
   ): [first: Tensor, hidden: Tensor] {
-    const [outputs, hidden] = this.encoder.forward(ids, null, where)
-    if (!this.decoder) return [select(outputs, 1, 0), hidden]
-    const [decoded, last] = this.decoder.forward(outputs, hidden, mask, where)
-    return [select(decoded, 1, 0), last]
+    checkTokens('EncoderDecoder', ids, { table: this.encoder.embedding.weight })
+    checkLikeTokens('EncoderDecoder', ids, { mask })
+    checkSequenceMask('EncoderDecoder', ids, where)
+    return tidy(() => {
+      const [outputs, hidden] = this.encoder.forward(ids, null, where)
+      if (!this.decoder) return [select(outputs, 1, 0), hidden]
+      const [decoded, last] = this.decoder.forward(outputs, hidden, mask, where)
+      return [select(decoded, 1, 0), last]
+    })
   }
 }

@@ -12,6 +12,7 @@ import { GRU } from '../nn/gru'
 import { Module } from '../nn/module'
 import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 import type { SequenceMask } from '../nn/recurrent-layer'
+import { checkSequenceMask, checkTokens } from './tokens'
 
 /** Sizes of the study's models; each has the study's default. */
 export interface EncoderOptions extends LayerOptions {
@@ -73,6 +74,8 @@ export class Encoder extends Module {
     hidden: Tensor | null = null,
     where: SequenceMask = {},
   ): [outputs: Tensor, hidden: Tensor] {
+    checkTokens('Encoder', ids, { table: this.embedding.weight })
+    checkSequenceMask('Encoder', ids, where)
     return tidy(() => {
       const x = this.dropout.forward(this.embedding.forward(ids))
       const [both, last] = this.rnn.forward(x, hidden, where)

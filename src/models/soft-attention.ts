@@ -14,7 +14,7 @@ import { Dropout } from '../nn/dropout'
 import { linear, Linear } from '../nn/linear'
 import { maskedSoftmax } from '../nn/masked-softmax'
 import { Module } from '../nn/module'
-import type { LayerOptions } from '../nn/options'
+import { checkProbability, checkSizes, type LayerOptions } from '../nn/options'
 
 export interface SoftAttentionOptions extends LayerOptions {
   /** Default 256. */
@@ -35,6 +35,8 @@ export class SoftAttention extends Module {
 
   constructor({ hiddenSize = 256, dropout = 0, ...options }: SoftAttentionOptions = {}) {
     super()
+    checkSizes('SoftAttention', { hiddenSize })
+    checkProbability('SoftAttention', 'dropout', dropout)
     this.W = new Linear(2 * hiddenSize, hiddenSize, options)
     this.V = new Linear(hiddenSize, hiddenSize, options)
     this.dropout = new Dropout(dropout)

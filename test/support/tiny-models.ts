@@ -28,3 +28,5 @@ export const classifierSizes = {
   numHeads: 2,
   maxLength: 4,
 }
+
+export const studySizes = { vocabularySize: 7, embeddingSize: 4, hiddenSize: 3 }
