@@ -3,6 +3,7 @@
 
 import * as ef from 'evenfold'
 import { models, text } from 'evenfold'
+import { markdownTable } from 'evenfold/report'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -21,7 +22,7 @@ import { countParameters } from './classifier'
 import { EXPERIMENTS, HEADS } from './recipe'
 import { checkSettings, readResult, readResults, type Settings } from './results'
 import { checkpointFile, type RunOptions, runExperiment } from './run'
-import { bestOf, markdownTable } from './table'
+import { bestOf } from './table'
 import { dataFile, fixedSubset, readTokenizer, tokenized } from './texts'
 import { writeReport } from './report'
 
@@ -239,9 +240,8 @@ function printCounts(chosen: readonly number[], json: boolean): void {
     return
   }
   const rows = counts.map(({ experiment, parameters }) => [
-    String(experiment),
-    EXPERIMENTS[experiment - 1].name,
-    parameters.toLocaleString('en-US'),
+    `${experiment} ${EXPERIMENTS[experiment - 1].name}`,
+    parameters,
   ])
-  console.log(markdownTable(['experiment', 'model', 'parameters'], rows))
+  console.log(markdownTable({ columns: ['experiment', 'parameters'], rows }).trimEnd())
 }

@@ -9,7 +9,7 @@ import { resultTable } from './table'
 /** Writes table.md, loss.svg and accuracy.svg to `out` and returns the table. */
 export async function writeReport(out: string, results: readonly Result[]): Promise<string> {
   const table = resultTable(results)
-  await writeWhole(join(out, 'table.md'), `${table}\n`)
+  await writeWhole(join(out, 'table.md'), table)
   await writeWhole(join(out, 'loss.svg'), lossFigure(results))
   await writeWhole(join(out, 'accuracy.svg'), accuracyFigure(results))
   return table

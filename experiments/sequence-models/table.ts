@@ -1,9 +1,10 @@
 // Results beside the published ones, as a Markdown table, which is also what the terminal shows.
 
+import { type Cell, markdownTable } from 'evenfold/report'
 import { EXPERIMENTS, type Published } from './recipe'
 import type { Evaluated, Result } from './results'
 
-const HEAD = [
+const COLUMNS = [
   'experiment',
   'run',
   'training loss',
@@ -16,16 +17,8 @@ const HEAD = [
   'parameters',
 ]
 
-/** Rows of cells as Markdown that also reads well as it is. */
-export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((_, c) => Math.max(...[head, ...rows].map((row) => row[c].length), 3))
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, c) => cell.padEnd(widths[c])).join(' | ')} |`
-  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n')
-}
-
-const percent = (share: number) => (100 * share).toFixed(1)
 const fixed = (value: number, digits = 3) => value.toFixed(digits)
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 const mebibytes = (bytes: number) => whole(bytes / 2 ** 20)
 
@@ -34,22 +27,30 @@ export function bestOf({ evaluations }: Result): Evaluated {
   return evaluations.reduce((best, e) => (e.accuracy > best.accuracy ? e : best))
 }
 
-function accuracyOf({ accuracy, interval: [low, high] }: Evaluated): string {
-  return `${percent(accuracy)} % (${percent(low)} to ${percent(high)})`
+/**
+ * Two rows of measured and two of published values an experiment. Best: the smallest loss, the highest accuracy and F1,
+ * the shortest evaluation, each by itself; training seconds are those to the best accuracy.
+ */
+export function resultTable(results: readonly Result[]): string {
+  const rows = results.flatMap((result) => {
+    const { name, published } = EXPERIMENTS.find(({ number }) => number === result.experiment)!
+    const [first, ...rest] = [...measuredRows(result), ...publishedRows(published)]
+    return [[`${result.experiment} ${name}`, ...first], ...rest.map((row) => ['', ...row])]
+  })
+  return markdownTable({ columns: COLUMNS, rows })
 }
 
-function measuredRows(result: Result): string[][] {
-  const { experiment, evaluations, memory, parameters } = result
+function measuredRows(result: Result): Cell[][] {
+  const { evaluations, memory, parameters } = result
   const best = bestOf(result)
   const last = evaluations[evaluations.length - 1]
   const least = (key: 'trainLoss' | 'loss' | 'seconds') => Math.min(...evaluations.map((e) => e[key]))
   return [
     [
-      String(experiment),
       `best (step ${best.step})`,
       fixed(least('trainLoss')),
       fixed(least('loss')),
-      accuracyOf(best),
+      { share: best.accuracy, interval: best.interval },
       fixed(Math.max(...evaluations.map((e) => e.f1))),
       whole(best.trainSeconds),
       fixed(least('seconds'), 1),
@@ -57,11 +58,10 @@ function measuredRows(result: Result): string[][] {
       whole(parameters),
     ],
     [
-      '',
       `last (step ${last.step})`,
       fixed(last.trainLoss),
       fixed(last.loss),
-      accuracyOf(last),
+      { share: last.accuracy, interval: last.interval },
       fixed(last.f1),
       whole(last.trainSeconds),
       fixed(last.seconds, 1),
@@ -71,14 +71,13 @@ function measuredRows(result: Result): string[][] {
   ]
 }
 
-function publishedRows(p: Published): string[][] {
+function publishedRows(p: Published): Cell[][] {
   return [
     [
-      '',
-      'published best',
+      'published, best',
       fixed(p.minTrainLoss),
       fixed(p.minValidationLoss),
-      `${percent(p.bestAccuracy)} %`,
+      percent(p.bestAccuracy),
       '',
       '',
       '',
@@ -86,28 +85,15 @@ function publishedRows(p: Published): string[][] {
       whole(p.parameters),
     ],
     [
+      'published, last',
       '',
-      'published last',
       '',
-      '',
-      `${percent(p.lastAccuracy)} %`,
+      percent(p.lastAccuracy),
       fixed(p.lastF1),
       whole(p.trainSeconds),
-      fixed(p.evaluationSeconds, 3),
+      fixed(p.evaluationSeconds),
       '',
       '',
     ],
   ]
-}
-
-/**
- * Two rows of measured and two of published values an experiment. Best: the smallest loss, the highest accuracy and F1,
- * the shortest evaluation, each by itself; training seconds are those to the best accuracy.
- */
-export function resultTable(results: readonly Result[]): string {
-  const rows = results.flatMap((result) => {
-    const { published } = EXPERIMENTS.find(({ number }) => number === result.experiment)!
-    return [...measuredRows(result), ...publishedRows(published)]
-  })
-  return markdownTable(HEAD, rows)
 }
