@@ -1,12 +1,13 @@
 // The examples as their users start them, at tiny sizes, from source.
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { holdOutSentences } from '../examples/sst2/split'
 import { syntheticReviews } from '../examples/text-classifier/synthetic'
 import { loadTensors, readCheckpointInfo } from '../src/io'
+import { parseXml, textOf, type XmlNode } from './support/xml'
 
 const root = resolve(import.meta.dirname, '..')
 const CLASSIFIER = 'examples/text-classifier/main.ts'
@@ -52,34 +53,89 @@ function start(
 
 const cpu = ['--device', 'cpu']
 
+/** All values of a checkpoint, by name. */
+async function savedIn(checkpoint: string) {
+  const { tensors } = await loadTensors(checkpoint)
+  return Promise.all(Object.entries(tensors).map(async ([key, t]) => [key, await t.data()]))
+}
+
 describe('the text classifier', () => {
-  it('trains, measures, saves, loads and classifies; then classifies from what it saved', async () => {
+  const checkpoint = (out: string, model: string) => join(out, model, 'checkpoint.safetensors')
+
+  it('trains both models, measures, reports, saves, loads and classifies; then classifies from what it saved', async () => {
     const out = join(folder, 'start')
     const first = await start(CLASSIFIER, [...cpu, '--steps', '5', '--out', out])
     expect(first).toMatchObject({ code: 0 })
-    expect(first.stdout).toMatch(
-      /accuracy +\d+\.\d % \(95 % interval \d+\.\d to \d+\.\d %\) on 1000 unseen reviews/,
-    )
-    expect(first.stdout).toMatch(/time +\d+ s for 5 steps/)
-    expect(first.stdout).toMatch(/memory +\d+ MiB of tensors at most, \d+ MiB the whole process/)
-    expect(first.stdout).toMatch(/parameters \d+/)
-    expect(first.stdout).toMatch(/(negative|positive), probability 0\.\d{3}/)
-    expect(first.stderr).toMatch(/training step 5\/5 \| loss \d\.\d+ .*examples\/s \| 0 s left/)
-    expect((await readCheckpointInfo(join(out, 'checkpoint.safetensors'))).step).toBe(5)
+    for (const title of ['GRU', 'Transformer']) {
+      expect(first.stdout).toMatch(
+        new RegExp(
+          `^${title}\\n {2}accuracy +\\d+\\.\\d % \\(95 % interval \\d+\\.\\d to \\d+\\.\\d %\\) on 1000 unseen reviews\\n` +
+            ' {2}time +\\d+ s for 5 steps\\n {2}memory +\\d+ MiB of tensors at most\\n {2}parameters \\d+$',
+          'm',
+        ),
+      )
+      expect(first.stdout).toMatch(new RegExp(`^${title}: (negative|positive), probability 0\\.\\d{3}$`, 'm'))
+      expect(first.stderr).toMatch(
+        new RegExp(`^${title} step 5/5 \\| loss \\d\\.\\d+ .*examples/s \\| 0 s left$`, 'm'),
+      )
+    }
+    for (const model of ['gru', 'transformer'])
+      expect((await readCheckpointInfo(checkpoint(out, model))).step).toBe(5)
+
+    const html = await readFile(join(out, 'report.html'), 'utf8')
+    expect(first.stdout).toContain(join(out, 'report.html'))
+    const page = parseXml(html.replace('<!doctype html>', ''))
+    expect(page.all('h2').map(textOf)).toEqual([
+      'Results',
+      'Learning curves',
+      'What the classifiers looked at',
+      'Settings',
+    ])
+    const rows = page.all('tr').map((row) => row.children.map((cell) => textOf(cell as XmlNode)))
+    expect(rows[0]).toEqual([
+      'classifier',
+      'accuracy',
+      'F1',
+      'parameters',
+      'steps',
+      'seconds',
+      'MiB of tensors',
+    ])
+    expect(
+      rows.slice(1).map(([name, accuracy]) => [name, /^\d+\.\d % \d+\.\d to \d+\.\d %$/.test(accuracy)]),
+    ).toEqual([
+      ['GRU', true],
+      ['Transformer', true],
+    ])
+    expect(page.all('desc').map(textOf)).toEqual([
+      expect.stringMatching(
+        /GRU, training: .* at 5, the last of 5 points; GRU, unseen: .*Transformer, training: .* at 5, the last of 5 points; Transformer, unseen/,
+      ),
+      expect.stringMatching(/GRU: 0\.\d+ at 5, the last of 1 points; Transformer: 0\.\d+ at 5/),
+    ])
+    const { test } = syntheticReviews({ train: 5000, test: 1000, seed: 0 })
+    const shown = page.all('p').filter((p) => p.attributes.class === 'words')
+    expect(shown.map(textOf)).toEqual(test.slice(0, 8).flatMap(({ text }) => [text, text]))
 
     const second = await start(CLASSIFIER, [...cpu, '--out', out, '--text', 'A good flurb'])
     expect(second).toMatchObject({ code: 0, stderr: '' })
-    const rows = [...second.stdout.matchAll(/^ {2}(\S+) +(0\.\d+|1\.000) .*$/gm)]
-    expect(rows.map(([, word]) => word)).toEqual(['a', 'good', 'flurb'])
-    expect(rows.map(([row]) => row.includes('unknown word'))).toEqual([false, false, true])
-    expect(rows.reduce((sum, [, , weight]) => sum + Number(weight), 0)).toBeCloseTo(1, 2)
+    const [gru, transformer] = second.stdout.split('\nTransformer: ').map((part) => {
+      const words = [...part.matchAll(/^ {2}(\S+) +(0\.\d+|1\.000) .*$/gm)]
+      expect(words.map(([, word]) => word)).toEqual(['a', 'good', 'flurb'])
+      expect(words.map(([row]) => row.includes('unknown word'))).toEqual([false, false, true])
+      return words.reduce((sum, [, , weight]) => sum + Number(weight), 0)
+    })
+    expect(gru).toBeCloseTo(1, 2)
+    // The CLS vector looks at itself, too.
+    expect(transformer).toBeGreaterThan(0.3)
+    expect(transformer).toBeLessThan(1)
   })
 
   it.each([
-    ['.csv', (text: string, label: number) => `"${label + 1}","a title","${text}"\n`, ''],
-    ['.tsv', (text: string, label: number) => `${label}\t${text}\n`, 'label\tsentence\n'],
-    ['.jsonl', (text: string, label: number) => `${JSON.stringify({ text, label })}\n`, ''],
-  ])('trains on a file of reviews: %s', async (kind, line, head) => {
+    ['.csv', 'gru', (text: string, label: number) => `"${label + 1}","a title","${text}"\n`, ''],
+    ['.tsv', 'transformer', (text: string, label: number) => `${label}\t${text}\n`, 'label\tsentence\n'],
+    ['.jsonl', 'both', (text: string, label: number) => `${JSON.stringify({ text, label })}\n`, ''],
+  ])('trains on a file of reviews: %s, %s', async (kind, model, line, head) => {
     const file = join(folder, `reviews${kind}`)
     const { train } = syntheticReviews({ train: 40, test: 0 })
     await writeFile(file, head + train.map(({ text, label }) => line(text, label)).join(''))
@@ -89,36 +145,61 @@ describe('the text classifier', () => {
       file,
       '--epochs',
       '1',
+      '--model',
+      model,
       '--out',
       join(folder, kind),
     ])
     expect(run).toMatchObject({ code: 0 })
     expect(run.stdout).toMatch(/^36 reviews to train on, 4 to test/)
+    const trained = [...run.stdout.matchAll(/^(GRU|Transformer)$/gm)].map(([name]) => name.toLowerCase())
+    expect(trained).toEqual(model === 'both' ? ['gru', 'transformer'] : [model])
   })
 
-  it('saves and ends on Ctrl-C, and goes on with --resume', async () => {
+  it('saves and ends on Ctrl-C; --resume ends as if nothing had happened, curves included', async () => {
     const out = join(folder, 'interrupted')
     let sent = false
-    const args = [...cpu, '--steps', '40', '--out', out]
+    const file = join(folder, 'interrupted.jsonl')
+    const { train } = syntheticReviews({ train: 400, test: 0 })
+    await writeFile(file, train.map((review) => JSON.stringify(review)).join('\n'))
+    const short = [...cpu, '--data', file, '--steps', '30']
+    const args = [...short, '--out', out]
     const stopped = await start(CLASSIFIER, args, (text, pid) => {
-      if (sent || !/training step/.test(text)) return
+      if (sent || !/Transformer step/.test(text)) return
       sent = true
       process.kill(pid, 'SIGINT')
     })
     expect(stopped).toMatchObject({ code: 0 })
-    expect(stopped.stdout).toMatch(/stopped at step \d+; saved to .*--resume/)
-    const { step } = await readCheckpointInfo(join(out, 'checkpoint.safetensors'))
-    expect(step).toBeLessThan(40)
+    expect(stopped.stdout).toMatch(/Transformer: stopped at step \d+; saved to .*--resume/)
+    const { step } = await readCheckpointInfo(checkpoint(out, 'transformer'))
+    expect(step).toBeLessThan(30)
     const resumed = await start(CLASSIFIER, [...args, '--resume'])
     expect(resumed).toMatchObject({ code: 0 })
-    const steps = (await readFile(join(out, 'log.jsonl'), 'utf8')).match(/"step":\d+,"epoch"/g)
-    expect(steps).toEqual(Array.from({ length: 40 }, (_, i) => `"step":${i + 1},"epoch"`))
-  })
+    expect(resumed.stdout).toMatch(/^GRU\n.*\n {2}time +\d+ s for 30 steps/m)
+    expect(resumed.stderr).not.toMatch(/GRU step/)
+    const steps = (await readFile(join(out, 'transformer/log.jsonl'), 'utf8')).match(/"step":\d+,"epoch"/g)
+    expect(steps).toEqual(Array.from({ length: 30 }, (_, i) => `"step":${i + 1},"epoch"`))
+    expect(await readFile(join(out, 'report.html'), 'utf8')).toMatch(
+      /GRU, training: [\d.]+ at 30, the last of 30 points; .*Transformer, training: [\d.]+ at 30, the last of 30 points/,
+    )
+
+    // Alone and unbroken, with a log of an earlier run in its place.
+    const whole = join(folder, 'whole')
+    await mkdir(join(whole, 'transformer'), { recursive: true })
+    await writeFile(join(whole, 'transformer/log.jsonl'), '{"step":99,"loss":9}\n')
+    const unbroken = await start(CLASSIFIER, [...short, '--model', 'transformer', '--out', whole])
+    expect(unbroken).toMatchObject({ code: 0 })
+    expect(await readFile(join(whole, 'transformer/log.jsonl'), 'utf8')).not.toContain('"step":99')
+    expect(await savedIn(checkpoint(out, 'transformer'))).toEqual(
+      await savedIn(checkpoint(whole, 'transformer')),
+    )
+  }, 180_000)
 
   it.each([
     [['--epoch', '3'], /Unknown option '--epoch'[\s\S]*--epochs N/],
     [['nonsense'], /Unexpected argument 'nonsense'/],
     [['--epochs', 'many'], /^\s*--epochs is 'many'; expected a whole number/],
+    [['--model', 'bert'], /^\s*--model is 'bert'; expected gru or transformer or both/],
     [['--device', 'tpu'], /^\s*--device is 'tpu'; expected cpu or webgpu/],
     [[...cpu, '--data', 'missing.csv'], /^\s*Cannot read 'missing.csv': there is no such file/],
     [
@@ -174,10 +255,7 @@ describe('the SST-2 example', () => {
       const what = ['--data', folder, '--model', 'transformer', '--seeds', '0', '--epochs', '10']
       return [...cpu, ...what, ...sizes, '--out', join(folder, out), '--resume']
     }
-    const learned = async (out: string) => {
-      const { tensors } = await loadTensors(join(folder, out, 'seed-0', 'checkpoint.safetensors'))
-      return Promise.all(Object.entries(tensors).map(async ([key, t]) => [key, await t.data()]))
-    }
+    const learned = (out: string) => savedIn(join(folder, out, 'seed-0', 'checkpoint.safetensors'))
     const accuracy = ({ stdout }: Ended) => /^seed 0: \d.*interval.*?\)/m.exec(stdout)?.[0]
     const whole = await start(SST2, args('unbroken'))
     expect(whole).toMatchObject({ code: 0 })

@@ -1,9 +1,8 @@
-// Trains a bidirectional GRU with soft attention to tell good reviews from bad ones, saves it, loads it again and
-// classifies a sentence. `npm start`, or `npm start -- --help`.
+// Trains two small classifiers to tell good reviews from bad ones, a bidirectional GRU with soft attention and a
+// Transformer, saves them, classifies a sentence with each and writes a report. `npm start`, or `npm start -- --help`.
 
 import * as ef from 'evenfold'
-import { data, io, models, nn, optim, text } from 'evenfold'
-import { existsSync } from 'node:fs'
+import { data, text } from 'evenfold'
 import { join } from 'node:path'
 import {
   choiceOption,
@@ -15,17 +14,19 @@ import {
   refuse,
 } from '../common/cli'
 import { chooseDevice } from '../common/device'
-import { showProgress } from '../common/progress'
-import { CLASSES, readReviews } from '../common/texts'
-import { printAttention } from './attention'
+import { readReviews } from '../common/texts'
+import { print } from './attention'
+import { CLASSIFIER_NAMES, CLASSIFIERS, load } from './classifiers'
 import { syntheticReviews } from './synthetic'
+import { type Finished, trainClassifier } from './training'
 
-const USAGE = `Trains a text classifier: bidirectional GRU, soft attention.
+const USAGE = `Trains text classifiers: a bidirectional GRU with soft attention, and a small Transformer.
 
   npm start                             on built-in synthetic reviews
   npm start -- --text "a fine film ."   classifies a text (trains first if nothing is saved)
   npm start -- --data FILE              on your own reviews
 
+  --model NAME         gru, transformer or both (default)
   --data FILE          .csv (Amazon Polarity: label 1 or 2, title, text), .tsv (SST-2) or .jsonl (text, label 0 or 1)
   --test-data FILE     to measure on; default: a tenth of the data, which is not trained on
   --text-column N      column of the text, from 0 (.csv: 2, .tsv: 1), or a key of the JSON (text)
@@ -33,18 +34,13 @@ const USAGE = `Trains a text classifier: bidirectional GRU, soft attention.
   --steps N            stop after so many steps
   --device cpu|webgpu  default: a hardware GPU if there is one, else cpu
   --seed N             default 0
-  --out FOLDER         for checkpoint and log; default runs/text-classifier
-  --resume             go on from the checkpoint of an interrupted training
+  --out FOLDER         for checkpoints, logs and the report; default runs/text-classifier
+  --resume             go on from the checkpoints of an interrupted training
   --help`
-
-interface Settings {
-  vocabularySize: number
-  embeddingSize: number
-  hiddenSize: number
-}
 
 await main(async () => {
   const options = readOptions(USAGE, {
+    model: { type: 'string' },
     text: { type: 'string' },
     data: { type: 'string' },
     'test-data': { type: 'string' },
@@ -56,89 +52,72 @@ await main(async () => {
     out: { type: 'string' },
     resume: { type: 'boolean' },
   })
+  const model = choiceOption('model', options.model, [...CLASSIFIER_NAMES, 'both']) ?? 'both'
+  const names = model === 'both' ? CLASSIFIER_NAMES : [model]
   const seed = countOption('seed', options.seed, 0, 0)
   const epochs = countOption('epochs', options.epochs, 4)
-  const maxSteps = countOption('steps', options.steps, undefined)
+  const maxSteps = countOption('steps', options.steps, Number.POSITIVE_INFINITY)
   const device = choiceOption('device', options.device, ['cpu', 'webgpu'])
   const folder = options.out ?? 'runs/text-classifier'
-  const path = join(folder, 'checkpoint.safetensors')
 
   await chooseDevice(device)
-  if (options.text !== undefined && existsSync(path)) return classify(path, options.text)
+  if (options.text !== undefined) {
+    const saved = await Promise.all(names.map((name) => load(folder, name)))
+    const found = saved.filter((classifier) => classifier !== null)
+    for (const classifier of found) await print(classifier, options.text)
+    if (found.length > 0) return
+  }
 
-  // Data: texts become sequences of word ids.
-  ef.manualSeed(seed)
+  // Texts become sequences of word ids; what the test reviews say is not looked at.
   const { train, test } = await reviews()
   const vocabulary = await text.Vocabulary.train(
     train.map((r) => r.text),
     { maxSize: 20_000 },
   )
-  const encode = (r: { text: string; label: number }) => ({ ids: vocabulary.encode(r.text), label: r.label })
-  const loader = new data.DataLoader(train.map(encode), {
-    batchSize: 32,
-    shuffle: true,
-    seed,
-    bucketBatches: 20,
-    maxLength: 100,
-  })
-  const testLoader = new data.DataLoader(test.map(encode), {
-    batchSize: 100,
-    bucketBatches: 100,
-    maxLength: 100,
-  })
-
-  // Model, optimizer, schedule.
-  const settings: Settings = { vocabularySize: vocabulary.size, embeddingSize: 48, hiddenSize: 48 }
-  const model = new models.GRUClassifier(settings)
-  // Small starting vectors: a word means little until training says so.
-  nn.init.normal_(model.encoder.embedding.weight, 0, 0.1)
-  const optimizer = new optim.AdamW(model.parameters(), { lr: 4e-3 })
-  const steps = Math.min(epochs * loader.length, maxSteps ?? Number.POSITIVE_INFINITY)
-  const scheduler = optim.linearScheduleWithWarmup(optimizer, Math.ceil(steps / 20), steps)
-  const logits = (batch: data.Batch) => model.forward(batch.ids, { lengths: batch.lengths })
   console.log(
     `${train.length} reviews to train on, ${test.length} to test, ${vocabulary.size} words, on ${ef.defaultDevice()}`,
   )
 
-  const progress = showProgress('training')
-  const result = await ef
-    .train({
-      model,
-      optimizer,
-      scheduler,
-      loader,
-      loss: (batch) => nn.functional.crossEntropy(logits(batch), batch.labels),
-      maxSteps: steps,
-      clipNorm: 1,
-      evaluate: async () => {
-        const { accuracy, interval } = await ef.evaluateClassifier({ model, loader: testLoader, logits })
-        return { accuracy, low: interval[0], high: interval[1] }
-      },
-      checkpoint: { path, extra: { settings, vocabulary: vocabulary.toJSON() } },
-      log: join(folder, 'log.jsonl'),
-      resume: options.resume ?? false,
-      onProgress: progress.update,
-    })
-    .finally(progress.stop)
-  if (result.interrupted) {
-    console.log(`stopped at step ${result.step}; saved to ${path}, go on with --resume`)
-    return
+  const recipe = { train, test, vocabulary, epochs, maxSteps, seed, folder, resume: options.resume ?? false }
+  const runs: Finished[] = []
+  for (const name of names) {
+    const run = await trainClassifier(name, recipe)
+    if (!run) return
+    runs.push(run)
   }
 
-  const { accuracy, low, high } = result.metrics ?? {}
-  const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
-  const held = ef.memory()[ef.defaultDevice()].peakBytes
-  console.log(`accuracy   ${formatShare(accuracy, [low, high])} on ${test.length} unseen reviews`)
-  console.log(`time       ${formatSeconds(result.seconds)} for ${result.step} steps`)
-  console.log(
-    `memory     ${megabytes(held)} of tensors at most, ${megabytes(process.resourceUsage().maxRSS * 1024)} the whole process`,
-  )
-  console.log(`parameters ${model.parameters().reduce((sum, p) => sum + p.size, 0)}`)
-  console.log(`saved to   ${path}`)
-  await classify(
-    path,
-    options.text ?? 'the plot is not dull , but there is nothing clever about the ending .',
-  )
+  const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+  for (const run of runs) {
+    console.log(`\n${CLASSIFIERS[run.name].title}`)
+    console.log(`  accuracy   ${formatShare(run.accuracy, run.interval)} on ${test.length} unseen reviews`)
+    console.log(`  time       ${formatSeconds(run.seconds)} for ${run.steps} steps`)
+    console.log(`  memory     ${mebibytes(run.peakBytes)} of tensors at most`)
+    console.log(`  parameters ${run.parameters}`)
+  }
+  const wholeProcess = mebibytes(process.resourceUsage().maxRSS * 1024)
+  const facts = {
+    'training reviews': train.length,
+    'unseen reviews': test.length,
+    words: vocabulary.size,
+    epochs,
+    seed,
+    device: ef.defaultDevice(),
+    'memory of the process': wholeProcess,
+    Node: process.version,
+  }
+  // Loaded when it is needed: the library that draws the charts is larger than all else here.
+  const { reportTrainings } = await import('./report')
+  const path = join(folder, 'report.html')
+  await reportTrainings(path, runs, test, facts)
+  console.log(`\n${wholeProcess} of memory for the whole process; checkpoints in ${folder}`)
+  console.log(`Curves, and test reviews coloured by attention: ${path}`)
+
+  const sentence = options.text ?? 'the plot is not dull , but there is nothing clever about the ending .'
+  console.log(`\n"${sentence}"`)
+  for (const name of names) {
+    const saved = await load(folder, name)
+    if (saved) await print(saved, sentence)
+  }
 
   async function reviews() {
     if (options.data === undefined) return syntheticReviews({ train: 5000, test: 1000, seed })
@@ -151,19 +130,3 @@ await main(async () => {
     return { train: [...split.train].map((i) => all[i]), test: [...split.heldOut].map((i) => all[i]) }
   }
 })
-
-/** Loads a checkpoint into a fresh model and prints what it makes of a text, and which words it looked at. */
-async function classify(path: string, sentence: string): Promise<void> {
-  const { extra } = await io.readCheckpointInfo(path)
-  const { settings, vocabulary: words } = extra as { settings: Settings; vocabulary: text.VocabularyJSON }
-  const vocabulary = text.Vocabulary.fromJSON(words)
-  const model = new models.GRUClassifier(settings).eval()
-  await io.loadCheckpoint(path, { model })
-
-  const ids = ef.tensor(vocabulary.encode(sentence), { dtype: 'int32' }).unsqueeze(0)
-  const [logits, attention] = ef.noGrad(() => model.forward(ids, { attention: true }))
-  const [probabilities] = (await logits.softmax(-1).tolist()) as number[][]
-  const best = probabilities[0] > probabilities[1] ? 0 : 1
-  console.log(`\n"${sentence}"\n${CLASSES[best]}, probability ${probabilities[best].toFixed(3)}`)
-  printAttention(vocabulary.tokenize(sentence), [...(await attention.data())], (word) => vocabulary.has(word))
-}

@@ -148,7 +148,7 @@ function legend(series: readonly LineSeries[], { text }: Scheme, width: number):
   let rows = 1
   let used = 0
   for (const { name } of series) {
-    const item = Math.min(longest, 8 * name.length) + 54
+    const item = Math.min(longest, 8 * name.length) + 60
     if (used + item > width - 32 && used > 0) {
       rows++
       used = 0
@@ -159,7 +159,7 @@ function legend(series: readonly LineSeries[], { text }: Scheme, width: number):
     legend: {
       left: 'center',
       bottom: 10,
-      itemGap: 20,
+      itemGap: 26,
       itemWidth: 30,
       textStyle: { color: text, fontSize: 12, width: longest, overflow: 'truncate' },
       data: series.map(({ name }) => name),
