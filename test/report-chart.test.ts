@@ -75,6 +75,18 @@ describe('a line chart', () => {
     expect(lines(svg, LIGHT.series[2]!)).toHaveLength(1)
   })
 
+  it('draws lines with hollow markers in their colours too', () => {
+    const series = LIGHT.series.map((_, i) => ({
+      name: `run ${i}`,
+      points: [
+        [0, i],
+        [1, i + 1],
+      ] as const,
+    }))
+    const svg = lineChart({ ...options, series, theme: 'light' })
+    for (const colour of LIGHT.series) expect(lines(svg, colour), colour).toHaveLength(1)
+  })
+
   it('is the same text each time, and charts of one page share no names', () => {
     const [first, second] = [lineChart(options), lineChart(options)]
     expect(second).toBe(first)

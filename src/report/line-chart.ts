@@ -130,7 +130,12 @@ function line(
     showAllSymbol: true,
     silent: true,
     emphasis: { disabled: true },
-    lineStyle: { width: 2, type: again ? (dashed ? [2, 2] : [10, 3, 2, 3]) : dashed ? [6, 4] : 'solid' },
+    // Its own colour: else the line would take that of hollow markers, the background.
+    lineStyle: {
+      color,
+      width: 2,
+      type: again ? (dashed ? [2, 2] : [10, 3, 2, 3]) : dashed ? [6, 4] : 'solid',
+    },
     // Full markers for the first four, then hollow ones.
     itemStyle: hollow
       ? { color: background, borderColor: color, borderWidth: 2 }
