@@ -119,6 +119,59 @@ export interface AttentionKernels {
   backward(call: AttentionCall, output: View, lse: View, g: View, into: AttentionGradients): void
 }
 
+/** Steps, rows of the batch, directions, hidden units; gates, states and kept values per unit of the cell. */
+export interface RecurrentSizes {
+  readonly T: number
+  readonly B: number
+  readonly D: number
+  readonly H: number
+  readonly G: number
+  readonly N: number
+  readonly K: number
+}
+
+/**
+ * A recurrent layer over a sequence; what the tensors hold stands at the head of nn/recurrent-sequence.ts. All are
+ * contiguous but the mask [T, B], bool, of any strides. The second direction runs from the last time to the first.
+ */
+export interface RecurrentForward {
+  readonly sizes: RecurrentSizes
+  /** From gi and gh per gate, the states, [bias per gate], [mask] to the next states, the output, [what is kept]. */
+  readonly program: Program
+  readonly gi: View
+  /** [D, H, G*H]: gh = h weights. */
+  readonly weights: View
+  /** The first states are there already. */
+  readonly states: View
+  readonly output: View
+  /** [D, G*H], where the program takes it. */
+  readonly bias: View | null
+  readonly mask: View | null
+  readonly kept: View | null
+}
+
+export interface RecurrentBackward {
+  readonly sizes: RecurrentSizes
+  /** From the carry per state, dOutput, what was kept, the states, [mask] to the carry, dgi and dgh per gate. */
+  readonly program: Program
+  /** [D, G*H, H]: the carry of state 0 += dgh weights. */
+  readonly weights: View
+  readonly carry: View
+  readonly dOutput: View
+  readonly kept: View
+  readonly states: View
+  readonly mask: View | null
+  readonly dgi: View
+  readonly dgh: View
+}
+
+/** A whole sequence without a launch per step. */
+export interface RecurrentKernels {
+  fits(sizes: RecurrentSizes): boolean
+  forward(call: RecurrentForward): void
+  backward(call: RecurrentBackward): void
+}
+
 export interface Backend {
   readonly name: DeviceName
   /** What made the device unusable, once something did; `init` then opens another. */
@@ -173,6 +226,9 @@ export interface Backend {
 
   /** Kernels that take the place of the composite in nn/attention-core.ts. */
   readonly attention?: AttentionKernels
+
+  /** Kernels that take the place of the loop over steps in nn/recurrent-sequence.ts; float32 only. */
+  readonly recurrent?: RecurrentKernels
 
   /** Runs a row plan as one kernel and says so, or does nothing and returns false: see rows.ts. */
   rows?(plan: RowPlan, call: RowCall): boolean

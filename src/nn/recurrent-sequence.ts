@@ -14,9 +14,9 @@ import { differentiateReference } from '../autograd/reference'
 import { record } from '../autograd/tape'
 import { type Expr, input } from '../backend/expr'
 import { Program } from '../backend/program'
-import type { View } from '../backend/types'
+import type { RecurrentKernels, View } from '../backend/types'
 import { zeros } from '../tensor/create'
-import { copy, fillStorage } from '../tensor/ops/views'
+import { copy, fillStorage, transpose } from '../tensor/ops/views'
 import { gradEnabled, tidy } from '../tensor/scope'
 import { copyProgram, Tensor } from '../tensor/tensor'
 import type { RecurrentCell } from './recurrent-cells'
@@ -26,14 +26,19 @@ import {
   type RecurrentResult,
   type RecurrentWeights,
 } from './recurrent-reference'
-
-interface Sizes {
-  readonly T: number
-  readonly B: number
-  readonly D: number
-  readonly H: number
-  readonly I: number
-}
+import {
+  byStep,
+  byTime,
+  carryOf,
+  maskAt,
+  matrix,
+  outputAt,
+  range,
+  type Sizes,
+  stacked,
+  stateAt,
+  windowOf,
+} from './recurrent-windows'
 
 /**
  * Runs one layer. `x` [T, B, I], `first` the first states, each [D, B, H], one entry of `weights` per direction (the
@@ -96,75 +101,20 @@ function regroup(parameters: readonly Tensor[], D: number, hasBias: boolean): Re
   })
 }
 
-// ---- windows -------------------------------------------------------------------------------------------------
-
-function windowOf(t: Tensor, offset: number, shape: readonly number[], strides: readonly number[]): View {
-  return { ...t.view(), offset: t.offset + offset, shape, strides }
+/** The device's own kernels for a whole sequence, where it has them for this one. */
+function kernelsFor(
+  { gates: G, states: N, kept: K }: RecurrentCell,
+  sizes: Sizes,
+  x: Tensor,
+): RecurrentKernels | null {
+  const { recurrent } = x.backend
+  return recurrent && x.dtype === 'float32' && recurrent.fits({ ...sizes, G, N, K }) ? recurrent : null
 }
 
-/** The directions' tensors behind one another: [D, ...]. */
-function stacked(tensors: readonly Tensor[]): Tensor {
-  const [first] = tensors
-  const out = Tensor.allocate(first.backend, first.dtype, [tensors.length, ...first.shape])
-  tensors.forEach((t, d) => {
-    first.backend.elementwise(
-      copyProgram(t.dtype),
-      [t.view()],
-      [],
-      [windowOf(out, d * t.size, t.shape, out.strides.slice(1))],
-    )
-  })
-  return out
+/** [D, G*H, H] to [D, H, G*H]: neighbouring units read neighbouring weights. */
+function alongGates(w: Tensor): Tensor {
+  return copy(transpose(w, 1, 2))
 }
-
-/** Columns [from, from + H) of the rows that step s touches, in a [D, T, B, width] buffer ordered by time. */
-function byTime({ T, B, D, H }: Sizes, t: Tensor, width: number, s: number, from: number): View {
-  const flip = (T - 1 - 2 * s) * B * width
-  return windowOf(t, s * B * width + from, [D, B, H], [T * B * width + flip, width, 1])
-}
-
-/** The same in a buffer ordered by step; `steps` rows of B per direction. */
-function byStep(
-  { B, D, H }: Sizes,
-  t: Tensor,
-  width: number,
-  steps: number,
-  s: number,
-  from: number,
-  span = H,
-): View {
-  return windowOf(t, s * B * width + from, [D, B, span], [steps * B * width, width, 1])
-}
-
-/** What step s touches of the output [T, B, D*H]. */
-function outputAt({ T, B, D, H }: Sizes, t: Tensor, s: number): View {
-  return windowOf(t, s * B * D * H, [D, B, H], [H + (T - 1 - 2 * s) * B * D * H, D * H, 1])
-}
-
-function maskAt({ T, B, D, H }: Sizes, keep: Tensor, s: number): View {
-  const [st, sb] = keep.strides
-  return windowOf(keep, s * st, [D, B, H], [(T - 1 - 2 * s) * st, sb, 0])
-}
-
-/** [D, rows, cols] of a stacked matrix, or its transpose. */
-function matrix(t: Tensor, transposed: boolean): View {
-  const [D, rows, cols] = t.shape
-  return transposed ? windowOf(t, 0, [D, cols, rows], [rows * cols, 1, cols]) : t.view()
-}
-
-/** State n as step s finds it; the steps after one another are what the last matmuls of backward want. */
-function stateAt(sizes: Sizes, states: Tensor, n: number, s: number): View {
-  const { T, B, D, H } = sizes
-  const at = byStep(sizes, states, H, T + 1, s, 0)
-  return { ...at, offset: at.offset + n * D * (T + 1) * B * H }
-}
-
-/** One of N tensors [D, B, H] that lie behind one another. */
-function carryOf({ B, D, H }: Sizes, carry: Tensor, n: number): View {
-  return windowOf(carry, n * D * B * H, [D, B, H], [B * H, H, 1])
-}
-
-const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 // ---- forward -------------------------------------------------------------------------------------------------
 
@@ -252,22 +202,37 @@ function forward(
   const states = make([N, D, T + 1, B, H])
   const kept = training ? make([D, T, B, K * H]) : null
   const output = make([T, B, D * H])
-  const gh = make([D, B, G * H])
   first.forEach((t, n) => {
     backend.elementwise(copyProgram(dtype), [t.view()], [], [stateAt(sizes, states, n, 0)])
   })
   const program = cellProgram(cell, bias !== null, mask, training)
-  for (let s = 0; s < T; s++) {
-    backend.matmul(stateAt(sizes, states, 0, s), matrix(wHh, true), gh.view(), false)
-    const ins = range(G).map((k) => byTime(sizes, gi, G * H, s, k * H))
-    for (const k of range(G)) ins.push(windowOf(gh, k * H, [D, B, H], [B * G * H, G * H, 1]))
-    for (const n of range(N)) ins.push(stateAt(sizes, states, n, s))
-    if (bias) for (const k of range(G)) ins.push(windowOf(bias, k * H, [D, B, H], [G * H, 0, 1]))
-    if (mask) ins.push(maskAt(sizes, mask.keep, s))
-    const outs = range(N).map((n) => stateAt(sizes, states, n, s + 1))
-    outs.push(outputAt(sizes, output, s))
-    if (kept) for (const k of range(K)) outs.push(byStep(sizes, kept, K * H, T, s, k * H))
-    backend.elementwise(program, ins, [], outs)
+  const kernels = kernelsFor(cell, sizes, x)
+  if (kernels) {
+    kernels.forward({
+      sizes: { ...sizes, G, N, K },
+      program,
+      gi: gi.view(),
+      weights: alongGates(wHh).view(),
+      states: states.view(),
+      output: output.view(),
+      bias: bias?.view() ?? null,
+      mask: mask?.keep.view() ?? null,
+      kept: kept?.view() ?? null,
+    })
+  } else {
+    const gh = make([D, B, G * H])
+    for (let s = 0; s < T; s++) {
+      backend.matmul(stateAt(sizes, states, 0, s), matrix(wHh, true), gh.view(), false)
+      const ins = range(G).map((k) => byTime(sizes, gi, G * H, s, k * H))
+      for (const k of range(G)) ins.push(windowOf(gh, k * H, [D, B, H], [B * G * H, G * H, 1]))
+      for (const n of range(N)) ins.push(stateAt(sizes, states, n, s))
+      if (bias) for (const k of range(G)) ins.push(windowOf(bias, k * H, [D, B, H], [G * H, 0, 1]))
+      if (mask) ins.push(maskAt(sizes, mask.keep, s))
+      const outs = range(N).map((n) => stateAt(sizes, states, n, s + 1))
+      outs.push(outputAt(sizes, output, s))
+      if (kept) for (const k of range(K)) outs.push(byStep(sizes, kept, K * H, T, s, k * H))
+      backend.elementwise(program, ins, [], outs)
+    }
   }
   const last = range(N).map((n) => {
     const state = make([D, B, H])
@@ -321,18 +286,34 @@ function backward(
   const dgi = make([D, T, B, G * H])
   const dgh = make([D, T, B, G * H])
   const program = gradientProgram(cell, mask)
-  for (let s = T - 1; s >= 0; s--) {
-    const ins = range(N).map((n) => carryOf(sizes, carry, n))
-    ins.push(outputAt(sizes, dOut, s))
-    for (const k of range(K)) ins.push(byStep(sizes, saved.kept, K * H, T, s, k * H))
-    for (const n of range(N)) ins.push(stateAt(sizes, saved.states, n, s))
-    if (mask) ins.push(maskAt(sizes, mask.keep, s))
-    const outs = range(N).map((n) => carryOf(sizes, carry, n))
-    for (const k of range(G)) outs.push(byTime(sizes, dgi, G * H, s, k * H))
-    for (const k of range(G)) outs.push(byStep(sizes, dgh, G * H, T, s, k * H))
-    backend.elementwise(program, ins, [], outs)
-    const through = byStep(sizes, dgh, G * H, T, s, 0, G * H)
-    backend.matmul(through, matrix(wHh, false), carryOf(sizes, carry, 0), true)
+  const kernels = kernelsFor(cell, sizes, saved.x)
+  if (kernels) {
+    kernels.backward({
+      sizes: { ...sizes, G, N, K },
+      program,
+      weights: wHh.view(),
+      carry: carry.view(),
+      dOutput: dOut.view(),
+      kept: saved.kept.view(),
+      states: saved.states.view(),
+      mask: mask?.keep.view() ?? null,
+      dgi: dgi.view(),
+      dgh: dgh.view(),
+    })
+  } else {
+    for (let s = T - 1; s >= 0; s--) {
+      const ins = range(N).map((n) => carryOf(sizes, carry, n))
+      ins.push(outputAt(sizes, dOut, s))
+      for (const k of range(K)) ins.push(byStep(sizes, saved.kept, K * H, T, s, k * H))
+      for (const n of range(N)) ins.push(stateAt(sizes, saved.states, n, s))
+      if (mask) ins.push(maskAt(sizes, mask.keep, s))
+      const outs = range(N).map((n) => carryOf(sizes, carry, n))
+      for (const k of range(G)) outs.push(byTime(sizes, dgi, G * H, s, k * H))
+      for (const k of range(G)) outs.push(byStep(sizes, dgh, G * H, T, s, k * H))
+      backend.elementwise(program, ins, [], outs)
+      const through = byStep(sizes, dgh, G * H, T, s, 0, G * H)
+      backend.matmul(through, matrix(wHh, false), carryOf(sizes, carry, 0), true)
+    }
   }
 
   const rows = T * B

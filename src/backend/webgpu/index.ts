@@ -30,6 +30,7 @@ import { Pipelines } from './pipelines'
 import { type GpuBuffer, Pool } from './pool'
 import { CommandQueue } from './queue'
 import { random } from './random'
+import { Recurrent } from './recurrent'
 import { reduce } from './reduce'
 import { rows } from './rows'
 import { scatterAdd } from './scatter'
@@ -98,6 +99,7 @@ export class WebGpuBackend implements Backend {
   readonly #engine: Engine
   readonly #failures = new Failures()
   readonly attention: Attention
+  readonly recurrent: Recurrent
 
   constructor(device: Device, info: GPUAdapterInfo | undefined, debug: boolean, fallback?: boolean) {
     this.#device = device
@@ -121,6 +123,7 @@ export class WebGpuBackend implements Backend {
       debug,
     )
     this.attention = new Attention(this.#engine, () => device.check())
+    this.recurrent = new Recurrent(this.#engine, () => device.check())
   }
 
   get failure(): Error | null {

@@ -1,0 +1,71 @@
+// A recurrent layer over all steps of a sequence: four rows of the batch and one direction stay together to the end.
+//
+// Bindings: every buffer once: gi [D, T, B, G*H] by time, weights [D, H, G*H], states [N, D, T+1, B, H] by step, output [T,
+// B, D*H] by time, where present bias [D, G*H], mask [T, B] and kept [D, T, B, K*H] by step. Params: [blocks of rows, grid
+// width, 0, T], [B, D, blocks per direction, 0], [offset of mask, its steps along time and batch, 0], offsets of gi,
+// weights, states, output, bias, kept. Step s is time s, in the second direction T - 1 - s. Computes, from the first states:
+// gh = h weights, and the cell's program of gi and gh. With SHARED the lanes of a workgroup share the units of a block and
+// pass the state on in workgroup memory; else an invocation has a block to itself.
+{{BINDINGS}}
+const H = {{H}}u;
+const GATES = {{G}}u;
+const STATES = {{N}}u;
+const KEPT = {{K}}u;
+const LANES = {{LANES}}u;
+const UNITS = {{UNITS}}u;
+{{SPACE}} h: array<vec4<f32>, H>;
+
+@compute @workgroup_size({{SIZE}})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+{{BLOCK}}
+  let T = params[0].w;
+  let B = params[1].x;
+  let D = params[1].y;
+  let d = block / params[1].z;
+  let row0 = block % params[1].z * 4u;
+  var now: array<vec4<f32>, STATES * UNITS>;
+  for (var u = 0u; u < UNITS; u++) {
+    let j = own + u * LANES;
+    if (j >= H) { break; }
+    for (var r = 0u; r < 4u; r++) {
+      let b = min(row0 + r, B - 1u);
+      for (var n = 0u; n < STATES; n++) {
+        now[n * UNITS + u][r] = {{STATE}}[params[3].z + ((n * D + d) * (T + 1u) * B + b) * H + j];
+      }
+    }
+    h[j] = now[u];
+  }
+//#if SHARED
+  workgroupBarrier();
+//#end
+  for (var s = 0u; s < T; s++) {
+    let t = select(s, T - 1u - s, d == 1u);
+    for (var u = 0u; u < UNITS; u++) {
+      let j = own + u * LANES;
+      if (j >= H) { break; }
+{{SUMS}}
+      for (var k = 0u; k < H; k++) {
+        let at = params[3].y + (d * H + k) * GATES * H + j;
+        let state = h[k];
+{{PRODUCTS}}
+      }
+      for (var r = 0u; r < 4u; r++) {
+        let b = row0 + r;
+        if (b >= B) { break; }
+        let gi = params[3].x + ((d * T + t) * B + b) * GATES * H + j;
+{{BODY}}
+{{NEXT}}
+      }
+    }
+//#if SHARED
+    workgroupBarrier();
+//#end
+    for (var u = 0u; u < UNITS; u++) {
+      let j = own + u * LANES;
+      if (j < H) { h[j] = now[u]; }
+    }
+//#if SHARED
+    workgroupBarrier();
+//#end
+  }
+}
