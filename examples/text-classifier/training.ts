@@ -77,7 +77,8 @@ export async function trainClassifier(name: ClassifierName, recipe: Recipe): Pro
           loader: testLoader,
           logits,
         })
-        return { accuracy, low: interval[0], high: interval[1], f1: f1[1], loss }
+        const { peakBytes } = ef.memory()[ef.defaultDevice()]
+        return { accuracy, low: interval[0], high: interval[1], f1: f1[1], loss, peakBytes }
       },
       evaluateEvery: Math.ceil(loader.length / 2),
       checkpoint: { path, extra: { vocabulary: vocabulary.toJSON() } },
@@ -90,7 +91,7 @@ export async function trainClassifier(name: ClassifierName, recipe: Recipe): Pro
     console.log(`${title}: stopped at step ${result.step}; saved to ${path}, go on with --resume`)
     return null
   }
-  const { accuracy, low, high, f1 } = result.metrics ?? {}
+  const { accuracy, low, high, f1, peakBytes } = result.metrics ?? {}
   return {
     name,
     model,
@@ -101,7 +102,7 @@ export async function trainClassifier(name: ClassifierName, recipe: Recipe): Pro
     f1,
     parameters: model.parameters().reduce((sum, p) => sum + p.size, 0),
     seconds: result.seconds,
-    peakBytes: ef.memory()[ef.defaultDevice()].peakBytes,
+    peakBytes,
     curves: await readCurves(log),
   }
 }
