@@ -13,6 +13,7 @@ export {
   type TextSection,
   writeReport,
 } from './html'
+export { heatMap, type HeatMapOptions } from './heat-map'
 export { lineChart, type LineChartOptions, type LineSeries } from './line-chart'
 export type { ChartOptions } from './svg'
 export { type Cell, markdownTable, type ShareCell, type TableOptions } from './table'

@@ -8,6 +8,10 @@ export interface Scheme {
   muted: string
   grid: string
   series: readonly string[]
+  /** From little to much; an even number. */
+  ramp: readonly string[]
+  /** Text on the second half of the ramp; `text` does on the first. */
+  onStrong: string
 }
 
 /**
@@ -23,6 +27,8 @@ export const LIGHT: Scheme = {
   muted: '#59636e',
   grid: '#e1e4e8',
   series: OKABE_ITO,
+  ramp: ['#f2f7fc', '#dbe9f6', '#bcd6ee', '#94bfe2', '#3a78b4', '#2a649f', '#184f8a', '#0b3a70'],
+  onStrong: '#fdfdfd',
 }
 
 export const DARK: Scheme = {
@@ -31,11 +37,13 @@ export const DARK: Scheme = {
   muted: '#a3adb8',
   grid: '#31373e',
   series: OKABE_ITO.map((colour) => ({ '#000000': '#fffffe', '#0072b2': '#1e88cc' })[colour] ?? colour),
+  ramp: ['#1c242d', '#1f3347', '#234564', '#275a85', '#5f9fd8', '#86baea', '#b0d4f6', '#dcecfc'],
+  onStrong: '#0d1116',
 }
 
 /** [light, dark] of every colour that differs. */
 export function twins(): [light: string, dark: string][] {
-  const flat = ({ series, ...rest }: Scheme): string[] => [...Object.values(rest), ...series]
+  const flat = ({ series, ramp, ...rest }: Scheme): string[] => [...Object.values(rest), ...series, ...ramp]
   const dark = flat(DARK)
   return flat(LIGHT)
     .map((light, i): [string, string] => [light, dark[i]!])
