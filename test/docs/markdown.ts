@@ -133,7 +133,7 @@ export function pageNames(): string[] {
   return [
     'README.md',
     'CONTRIBUTING.md',
-    ...below('docs', (name) => name.endsWith('.md')),
+    ...below('docs', (name) => name.endsWith('.md') && !name.startsWith('docs/api/')),
     ...below('examples', (name) => name.endsWith('/README.md')),
     ...below('experiments', (name) => name.endsWith('/README.md')),
     ...below('test', (name) => name.endsWith('/README.md')),

@@ -45,7 +45,7 @@ export function projectOf(page: Page, parent: string): Project {
     additions: [],
   }
   const { files, runnables } = project
-  let last: { file: string; output: string | null } | null = null
+  let last: Runnable | null = null
   for (const block of page.blocks) {
     const where = `${page.path}:${block.line}`
     const words = block.info.split(/\s+/).filter(Boolean)
@@ -68,7 +68,11 @@ export function projectOf(page: Page, parent: string): Project {
       const name = value('file')!
       if (name === 'index.html') last = runnable('site', name)
       else if (/\.test\.[jt]s$/.test(name)) last = runnable('test', name)
-      else if (!files.has(name) && SCRIPT.includes(block.language)) last = runnable('script', name)
+      else if (!files.has(name) && SCRIPT.includes(block.language)) {
+        const script = runnable('script', name)
+        // What follows the files of a site is what the site shows.
+        if (last?.kind !== 'site') last = script
+      }
       place(name)
     } else if (SCRIPT.includes(block.language)) {
       const previous = runnables.at(-1)
@@ -97,7 +101,6 @@ export function projectOf(page: Page, parent: string): Project {
   return project
 }
 
-const isScript = (file: string): boolean => /\.[jt]s$/.test(file)
 const isConfig = (file: string): boolean => /\.config\.[jt]s$/.test(file)
 
 /** Whether another file imports it, loads it as a worker or has it in a script element. */
@@ -159,26 +162,23 @@ function javascript(code: string, fileName: string): string {
 
 /** What the compiler has to say of the projects' scripts, at their pages' lines. */
 export function typeErrors(projects: readonly Project[]): string[] {
-  const withNode = ({ installs }: Project) => installs.includes('@types/node')
-  // Two programs: the types of Node are global, and a page that does not install them does not have them.
-  return [projects.filter(withNode), projects.filter((project) => !withNode(project))].flatMap((group) => {
-    const pageOf = new Map(
-      group.flatMap(({ folder, files, page }) =>
-        [...files.keys()].filter(isScript).map((name) => [path.join(folder, name), page.path]),
-      ),
-    )
-    const found = diagnose([...pageOf.keys()], {
-      target: ts.ScriptTarget.ES2022,
-      module: ts.ModuleKind.NodeNext,
-      strict: true,
-      noEmit: true,
-      allowJs: true,
-      checkJs: true,
-      skipLibCheck: true,
-      types: group.some(withNode) ? ['node'] : [],
-    })
-    return found.map(({ file, text }) => `${pageOf.get(file) ?? file}:${text}`)
+  const isScript = (name: string) => /\.[jt]s$/.test(name)
+  const pageOf = new Map(
+    projects.flatMap(({ folder, files, page }) =>
+      [...files.keys()].filter(isScript).map((name) => [path.join(folder, name), page.path]),
+    ),
+  )
+  const found = diagnose([...pageOf.keys()], {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    strict: true,
+    noEmit: true,
+    allowJs: true,
+    checkJs: true,
+    skipLibCheck: true,
+    types: [],
   })
+  return found.map(({ file, text }) => `${pageOf.get(file) ?? file}:${text}`)
 }
 
 export function diagnose(files: string[], options: ts.CompilerOptions): { file: string; text: string }[] {

@@ -86,11 +86,16 @@ export function siteFromFolder(folder: string): Site {
 }
 
 /**
- * Serves `site`, opens it in Chromium, runs `use` on the page and cleans up. An error that the page does not
- * handle fails the call. Once in some sixty launches the page's adapter is null: then a second browser is started.
+ * Serves `site`, each file with `headers`, opens it in Chromium, runs `use` on the page and cleans up. An error that the
+ * page does not handle fails the call. Once in some sixty launches the page's adapter is null: then a second browser is
+ * started.
  */
-export async function withPage<T>(site: Site, use: (page: Page) => Promise<T>): Promise<T> {
-  const server = await serve(site)
+export async function withPage<T>(
+  site: Site,
+  use: (page: Page) => Promise<T>,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  const server = await serve(site, headers)
   try {
     for (let attempt = 0; ; attempt++) {
       const browser = await launch()
@@ -134,7 +139,7 @@ async function launch(): Promise<Browser> {
   })
 }
 
-async function serve(site: Site): Promise<Server> {
+async function serve(site: Site, headers: Readonly<Record<string, string>>): Promise<Server> {
   const types: Record<string, string> = {
     '.js': 'text/javascript',
     '.css': 'text/css',
@@ -145,7 +150,7 @@ async function serve(site: Site): Promise<Server> {
     const body = site.get(name)
     const type = name === '/' ? 'text/html' : (types[path.extname(name)] ?? 'application/octet-stream')
     if (body === undefined) return void response.writeHead(404).end()
-    response.writeHead(200, { 'content-type': type }).end(body)
+    response.writeHead(200, { ...headers, 'content-type': type }).end(body)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return server
