@@ -14,6 +14,7 @@ import {
 } from './backend/types'
 import { ArgumentError } from './errors'
 
+/** One row of a profile: all launches of a kernel. */
 export interface ProfiledKernel {
   name: string
   calls: number
@@ -21,6 +22,7 @@ export interface ProfiledKernel {
   ms: number | null
 }
 
+/** What `profile` found; printed, it is a table. */
 export interface Profile<T> extends Omit<DeviceProfile, 'kernels'> {
   device: DeviceName
   /** Milliseconds of host time, until the work was asked for and whatever it waited for was there. */
