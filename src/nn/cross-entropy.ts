@@ -5,10 +5,10 @@
 
 import { differentiateReference } from '../autograd/reference'
 import { record } from '../autograd/tape'
-import { type Expr, scalar } from '../backend/expr'
+import { type Expr, input, scalar } from '../backend/expr'
+import { Program } from '../backend/program'
 import { RowPlan } from '../backend/rows'
-import { mapRows } from '../tensor/ops/apply'
-import { where } from '../tensor/ops/elementwise'
+import { map, mapRows } from '../tensor/ops/apply'
 import { gather } from '../tensor/ops/indexing'
 import { reshape, squeeze, unsqueeze } from '../tensor/ops/views'
 import { gradEnabled, noGrad, tidy } from '../tensor/scope'
@@ -17,6 +17,9 @@ import type { Reduction } from './reduction'
 
 // Scalars: id to ignore, share of label smoothing, 1 / C.
 const [IGNORED, SHARE, PER_CLASS] = [scalar(0, 'int'), scalar(1), scalar(2)]
+
+/** Class 0 in place of ids that do not count. */
+const IDS = new Program([input(0, 'int').ne(IGNORED).where(input(0, 'int'), 0)], 1, 1)
 
 /** Operands: logits, targets, the targets' logits. Values per row: loss, m, log s. */
 const LOSSES = [false, true].map(
@@ -89,7 +92,7 @@ export function fusedCrossEntropy(
     const wide = unsqueeze(target, dim)
     const range = target.idRange
     const ids =
-      range && range.min >= 0 && range.max < logits.shape[dim] ? wide : where(wide.ne(ignoreIndex), wide, 0)
+      range && range.min >= 0 && range.max < logits.shape[dim] ? wide : map(op, IDS, [wide], [ignoreIndex])[0]
     const picked = gather(logits, dim, ids)
     const plan = LOSSES[Number(labelSmoothing > 0)]
     const [losses, m, s] = mapRows(op, plan, [logits, wide, picked], scalars, [dim])
