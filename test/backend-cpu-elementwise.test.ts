@@ -1,4 +1,5 @@
-// Elementwise programs on the cpu against a textbook evaluation, on every kind, dtype and layout.
+// Elementwise programs on the cpu's TypeScript kernels against a textbook evaluation, on every kind, dtype and layout.
+// (test/wasm-programs.test.ts holds the WASM kernels to these.)
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CpuBackend } from '../src/backend/cpu'
@@ -29,7 +30,7 @@ import {
   valuesOf,
 } from './support/naive'
 
-const backend = new CpuBackend()
+const backend = new CpuBackend({ plain: true })
 const TYPE: Record<DType, ScalarType> = { float32: 'float', float64: 'float', int32: 'int', bool: 'bool' }
 
 const UNARY: UnaryKind[] = [

@@ -7,7 +7,7 @@ import { Program } from '../src/backend/program'
 import type { ReduceKind, View } from '../src/backend/types'
 import { contiguous, layoutOf, noise, offsets, place, shapes, valuesOf } from './support/naive'
 
-const backend = new CpuBackend()
+const backend = new CpuBackend({ plain: true })
 const KINDS: ReduceKind[] = ['sum', 'prod', 'max', 'min']
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 

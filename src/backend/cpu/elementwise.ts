@@ -6,6 +6,7 @@ import { count } from '../collapse'
 import { copy } from './copy'
 import { Evaluation } from './interpreter'
 import { Writer } from './stream'
+import { wasmElementwise } from './wasm/programs'
 
 /** See `Backend.elementwise`. */
 export function elementwise(
@@ -26,6 +27,7 @@ export function elementwise(
       return
     }
   }
+  if (wasmElementwise(program, inputs, scalars, outputs)) return
   const evaluation = new Evaluation(program, inputs, scalars, shape)
   const writers = outputs.map((v) => new Writer(v))
   const { block } = evaluation

@@ -21,6 +21,7 @@ import { argSort, cumsum } from './order'
 import { random } from './random'
 import { argReduce, reduce } from './reduce'
 import { wasmMatmul } from './wasm/matmul'
+import { wasmReduce } from './wasm/programs'
 
 /** Runs everything at once on the calling thread; the methods are documented at `Backend`. */
 export class CpuBackend implements Backend {
@@ -80,7 +81,7 @@ export class CpuBackend implements Backend {
     scalars: readonly number[],
     output: View,
   ): void {
-    reduce(kind, program, inputs, scalars, output)
+    if (!wasmReduce(kind, program, inputs, scalars, output)) reduce(kind, program, inputs, scalars, output)
   }
 
   argReduce(kind: 'max' | 'min', input: View, output: View): void {

@@ -4,7 +4,7 @@
 // Opcodes are those of the core specification (https://webassembly.github.io/spec/core/binary/instructions.html) and
 // of the relaxed SIMD proposal. Only what the kernels use is here; a missing instruction is one more line.
 
-export type ValueType = 'i32' | 'f32' | 'v128'
+export type ValueType = 'i32' | 'f32' | 'f64' | 'v128'
 
 /** Code that leaves one value of type T, or nothing with 'none'. */
 export class Code<T extends ValueType | 'none' = ValueType | 'none'> {
@@ -69,6 +69,10 @@ const vectorUnary =
   (opcode: number) =>
   (a: V128): V128 =>
     build('v128', [a], simd(opcode))
+const shift =
+  (opcode: number) =>
+  (a: V128, by: number): V128 =>
+    build('v128', [a, i32.const(by)], simd(opcode))
 const vectorTernary =
   (opcode: number) =>
   (a: V128, b: V128, c: V128): V128 =>
@@ -85,6 +89,10 @@ export const i32 = {
   eqz: (a: I32): Code<'i32'> => build('i32', [int(a)], [0x45]),
   eq: intOp(0x46),
   ne: intOp(0x47),
+  load: (ptr: I32, offset = 0): Code<'i32'> => build('i32', [int(ptr)], [0x28, ...access(2, offset)]),
+  load8U: (ptr: I32, offset = 0): Code<'i32'> => build('i32', [int(ptr)], [0x2d, ...access(0, offset)]),
+  store8: (ptr: I32, value: I32, offset = 0): Statement =>
+    build('none', [int(ptr), int(value)], [0x3a, ...access(0, offset)]),
   ltU: intOp(0x49),
   gtU: intOp(0x4b),
   leU: intOp(0x4d),
@@ -109,6 +117,15 @@ export const f32 = {
   mul: floatOp(0x94),
 }
 
+/** A double; sums of many float32 are kept in one. */
+export const f64 = {
+  const: (value: number): Code<'f64'> =>
+    new Code('f64', [0x44, ...new Uint8Array(new Float64Array([value]).buffer)]),
+  add: (a: Code<'f64'>, b: Code<'f64'>): Code<'f64'> => build('f64', [a, b], [0xa0]),
+  promote: (a: Code<'f32'>): Code<'f64'> => build('f64', [a], [0xbb]),
+  demote: (a: Code<'f64'>): Code<'f32'> => build('f32', [a], [0xb6]),
+}
+
 export const memory = {
   /** Sets `bytes` bytes from `to` on. */
   fill: (to: I32, value: I32, bytes: I32): Statement =>
@@ -121,20 +138,70 @@ export const v128 = {
   load32Splat: vectorLoad(0x09, 2),
   store: (ptr: I32, value: V128, offset = 0): Statement =>
     build('none', [int(ptr), value], [...simd(0x0b), ...access(4, offset)]),
+  /** Four bytes in the first lane, 0 in the others. */
+  load32Zero: vectorLoad(0x5c, 2),
+  not: vectorUnary(0x4d),
+  and: vectorOp(0x4e),
+  /** a & ~b. */
+  andNot: vectorOp(0x4f),
+  or: vectorOp(0x50),
+  xor: vectorOp(0x51),
+  /** Bits of a where those of `mask` are 1, of b elsewhere. */
+  select: vectorTernary(0x52),
+  /** Four bytes, the low ones of a vector, as four int32. */
+  widenBytes: (a: V128): V128 => build('v128', [a], [...simd(0x89), ...simd(0xa9)]),
+  /** Int32 of 0 to 255 as int16, and those as bytes: the low half of the result. */
+  narrowToHalves: (a: V128): V128 => build('v128', [a, a], simd(0x86)),
+  narrowToBytes: (a: V128): V128 => build('v128', [a, a], simd(0x66)),
   /** The four 32-bit lanes named by `lanes`: 0 to 3 are those of a, 4 to 7 those of b. */
   shuffle: (a: V128, b: V128, lanes: readonly [number, number, number, number]): V128 =>
     build('v128', [a, b], [...simd(0x0d), ...lanes.flatMap((l) => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3])]),
+}
+
+export const i32x4 = {
+  const: (value: number): V128 => build('v128', [i32.const(value)], simd(0x11)),
+  splat: (value: I32): V128 => build('v128', [int(value)], simd(0x11)),
+  lane: (a: V128, lane: number): Code<'i32'> => build('i32', [a], [...simd(0x1b), lane]),
+  eq: vectorOp(0x37),
+  ne: vectorOp(0x38),
+  lt: vectorOp(0x39),
+  le: vectorOp(0x3d),
+  abs: vectorUnary(0xa0),
+  neg: vectorUnary(0xa1),
+  shl: shift(0xab),
+  /** Keeps the sign. */
+  shr: shift(0xac),
+  add: vectorOp(0xae),
+  sub: vectorOp(0xb1),
+  mul: vectorOp(0xb5),
+  min: vectorOp(0xb6),
+  max: vectorOp(0xb8),
+  /** Each lane to the nearest float32. */
+  toFloat: vectorUnary(0xfa),
 }
 
 export const f32x4 = {
   const: (value: number): V128 => build('v128', [f32.const(value)], simd(0x13)),
   splat: (value: F32): V128 => build('v128', [float(value)], simd(0x13)),
   lane: (a: V128, lane: number): Code<'f32'> => build('f32', [a], [...simd(0x1f), lane]),
+  eq: vectorOp(0x41),
+  ne: vectorOp(0x42),
+  lt: vectorOp(0x43),
+  le: vectorOp(0x45),
+  abs: vectorUnary(0xe0),
+  sqrt: vectorUnary(0xe3),
+  ceil: vectorUnary(0x67),
+  floor: vectorUnary(0x68),
+  /** To the nearest integer, halves to even. */
+  nearest: vectorUnary(0x6a),
   add: vectorOp(0xe4),
   sub: vectorOp(0xe5),
   mul: vectorOp(0xe6),
   div: vectorOp(0xe7),
   neg: vectorUnary(0xe1),
+  /** `b < a ? b : a` and `a < b ? b : a`: one instruction, and a NaN in a stays. */
+  pmin: vectorOp(0xea),
+  pmax: vectorOp(0xeb),
   /** a * b + c, rounded once or twice as the machine likes; needs relaxed SIMD. */
   relaxedMadd: vectorTernary(0x105),
 }

@@ -6,7 +6,7 @@
 
 import { Code, i32, type I32, type Statement, unsigned, type ValueType } from './code'
 
-const TYPE_BYTE: Record<ValueType, number> = { i32: 0x7f, f32: 0x7d, v128: 0x7b }
+const TYPE_BYTE: Record<ValueType, number> = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b }
 const NO_RESULT = 0x40
 
 /** A variable of a function. As an expression it reads itself. */
