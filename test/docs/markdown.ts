@@ -134,6 +134,7 @@ export function pageNames(): string[] {
     'README.md',
     'CONTRIBUTING.md',
     ...below('docs', (name) => name.endsWith('.md') && !name.startsWith('docs/api/')),
+    'bench/README.md',
     ...below('examples', (name) => name.endsWith('/README.md')),
     ...below('experiments', (name) => name.endsWith('/README.md')),
     ...below('test', (name) => name.endsWith('/README.md')),
