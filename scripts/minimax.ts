@@ -25,13 +25,13 @@ const series = (terms: (n: number) => number, x: number): number => {
   return sum
 }
 const factorial = (n: number): number => (n <= 1 ? 1 : n * factorial(n - 1))
-const erfOverX = (x: number): number => (x === 0 ? 2 / Math.sqrt(Math.PI) : erf(x) / x)
 
-/** erfc by its continued fraction (Lentz), good where x is not small. */
-function erfc(x: number): number {
+/** log(1 - erf(x)); where erf is near 1, by the continued fraction of erfc. */
+function logErfc(x: number): number {
+  if (x < 1) return Math.log1p(-erf(x))
   let f = 0
   for (let n = 200; n >= 1; n--) f = n / 2 / (x + f)
-  return Math.exp(-x * x) / (Math.sqrt(Math.PI) * (x + f))
+  return -x * x - Math.log(Math.sqrt(Math.PI) * (x + f))
 }
 
 const half = Math.LN2 / 2
@@ -56,20 +56,12 @@ const problems: Problem[] = [
     weight: (f) => (f === 0 ? 0 : f ** 3 / Math.log1p(f)),
   },
   {
-    name: 'erf: p of erf(x) = x p(x^2), |x| <= 1',
+    name: 'erf: p of erf(x) = 1 - exp(-x p(x)), 0 <= x <= 4',
     from: 0,
-    to: 1,
-    degree: 6,
-    f: (s) => erfOverX(Math.sqrt(s)),
-    weight: (s) => 1 / erfOverX(Math.sqrt(s)),
-  },
-  {
-    name: 'erf: p of erf(x) = 1 - exp(-p(x)), 1 <= x <= 4',
-    from: 1,
     to: 4,
-    degree: 7,
-    f: (x) => -Math.log(erfc(x)),
-    weight: (x) => erfc(x) / erf(x),
+    degree: 9,
+    f: (x) => (x === 0 ? 2 / Math.sqrt(Math.PI) : -logErfc(x) / x),
+    weight: (x) => (x === 0 ? 1 : (x * Math.exp(logErfc(x))) / erf(x)),
   },
 ]
 

@@ -11,7 +11,7 @@ function program<N extends string>(
   parameters: readonly N[],
   write: (f: Body, p: Parameters<N>) => void,
 ): { run: Run; ints: Int32Array; floats: Float32Array } {
-  const module = new Module(false)
+  const module = new Module({ shared: false, fma: false })
   module.export('run', parameters, write)
   const memory = new WebAssembly.Memory({ initial: 1 })
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory } })
@@ -128,7 +128,7 @@ describe('programs', () => {
   })
 
   it('calls functions that are defined before, and exports by name', () => {
-    const module = new Module(false)
+    const module = new Module({ shared: false, fma: false })
     const put = module.func(['at', 'value'], (f, { at, value }) => f.run(i32.store(at, value)))
     module.export('first', [], (f) => f.call(put, 0, 7))
     module.export('second', ['x'], (f, { x }) => f.call(put, 4, x))
@@ -156,7 +156,7 @@ describe('programs', () => {
   })
 
   it('imports a shared memory where it is told so', () => {
-    const module = new Module(true)
+    const module = new Module({ shared: true, fma: false })
     module.export('run', [], (f) => f.run(i32.store(0, 5)))
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true })
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory } })

@@ -6,9 +6,10 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { CpuBackend } from '../src/backend/cpu'
 import { elementwise } from '../src/backend/cpu/elementwise'
 import { reduce } from '../src/backend/cpu/reduce'
-import { wasmElementwise, wasmReduce } from '../src/backend/cpu/wasm/programs'
+import { wasmElementwise, wasmReduce, wasmRows } from '../src/backend/cpu/wasm/programs'
 import { type Expr, input, scalar } from '../src/backend/expr'
 import { Program } from '../src/backend/program'
+import { RowPlan, rowwise } from '../src/backend/rows'
 import type { DType, View } from '../src/backend/types'
 import { contiguous, type Layout, noise, place, randomArray, valuesOf } from './support/naive'
 
@@ -305,6 +306,124 @@ describe('reductions', () => {
     const exact = n * Math.fround(0.1)
     expect(Math.abs(wasm.readSync(out.buffer, 'float32', 0, 1)[0] - exact) / exact).toBeLessThan(1e-6)
     for (const v of [a, out]) wasm.free(v.buffer)
+  })
+})
+
+/** Everything a plan may hold: reductions that build on one another, the position, numbers, values of both sorts. */
+const MIXED = new RowPlan(
+  ['float', 'int', 'bool'],
+  ([v, n, on], fold, position) => {
+    const top = fold('max', v)
+    const sum = fold('sum', on.where(v.sub(top), 0.5))
+    const ids = fold('min', n.add(position))
+    const any = fold('max', on)
+    const value = v.sub(top).mul(scalar(0)).add(sum)
+    return {
+      elements: [any.where(value, 0), position.eq(ids).where(1, value)],
+      rows: [sum.add(ids.asFloat().mul(scalar(1))), v.add(top).add(position)],
+    }
+  },
+  2,
+)
+const SOFTMAX = new RowPlan(['float'], ([v], fold) => {
+  const power = v.sub(fold('max', v)).exp()
+  return { elements: [power.div(fold('sum', power))] }
+})
+/** The dear value is not all that the elements read. */
+const GATED = new RowPlan(['float', 'float'], ([v, w], fold) => {
+  const gate = v.mul(0.1).sigmoid()
+  return { elements: [gate.mul(w).sub(fold('sum', gate))], rows: [w.mul(2)] }
+})
+
+describe('row plans', () => {
+  /** One kernel must give what the sequence gives, to within `relative`; 0 is equality. */
+  function follows(
+    plan: RowPlan,
+    layouts: readonly Layout[],
+    outer: number,
+    relative: number,
+    inPlace = false,
+  ): void {
+    const { shape } = layouts[0]
+    const dtypes = { float: 'float32', int: 'int32', bool: 'bool' } as const
+    const ins = layouts.map((layout, n) => twin({ dtype: dtypes[plan.operands[n]], layout }, n + 1))
+    const fresh = (of: readonly number[], count = 0): [View, View][] =>
+      Array.from({ length: count }, () => twin({ dtype: 'float32', layout: contiguous(of) }, 9))
+    const elements = inPlace ? ins.slice(0, 1) : fresh(shape, plan.elements?.outputs.length)
+    const rows = fresh(shape.slice(0, outer), plan.rows?.outputs.length)
+    const call = (k: 0 | 1) => {
+      const side = (pairs: readonly [View, View][]): View[] => pairs.map((pair) => pair[k])
+      return { inputs: side(ins), outer, scalars: [3, -2], elements: side(elements), rows: side(rows) }
+    }
+    expect(wasmRows(plan, call(0))).toBe(true)
+    rowwise(plain, plan, call(1))
+    for (const [actual, expected] of [...elements, ...rows]) {
+      const n = actual.shape.reduce((a, b) => a * b, 1)
+      const [got, want] = [
+        wasm.readSync(actual.buffer, 'float32', 0, n),
+        plain.readSync(expected.buffer, 'float32', 0, n),
+      ]
+      const wrong = got.findIndex((v, at) => !(Math.abs(v - want[at]) <= relative * Math.abs(want[at])))
+      if (wrong >= 0) expect.fail(`element ${wrong}: ${got[wrong]}, expected ${want[wrong]}`)
+    }
+    free(inPlace ? [...ins, ...rows] : [...ins, ...elements, ...rows])
+  }
+
+  it('rows of any length, some operands the same along a row or for all rows', () => {
+    const scene = fc
+      .record({
+        rows: fc.constantFrom(1, 3, 64, 130),
+        columns: fc.constantFrom(2, 3, 4, 5, 31, 127, 129, 600),
+      })
+      .filter(({ rows, columns }) => rows * columns >= 512)
+      .chain(({ rows, columns }) => {
+        const layout = fc.constantFrom<Layout>(
+          contiguous([rows, columns]),
+          { shape: [rows, columns], strides: [1, 0], offset: 2, length: rows + 2 },
+          { shape: [rows, columns], strides: [0, 1], offset: 0, length: columns },
+          { shape: [rows, columns], strides: [columns + 3, 1], offset: 1, length: rows * (columns + 3) + 1 },
+        )
+        return fc.tuple(layout, layout, layout)
+      })
+    fc.assert(
+      fc.property(scene, (layouts) => follows(MIXED, layouts, 1, 0)),
+      { numRuns: 80 },
+    )
+  })
+
+  it('several axes in a row and around it', () => {
+    const shape = [3, 5, 7, 11]
+    for (const outer of [0, 1, 2, 3])
+      follows(
+        MIXED,
+        [1, 2, 3].map(() => contiguous(shape)),
+        outer,
+        0,
+      )
+    const rotated = permuted(contiguous([5, 3, 64]), [1, 0, 2])
+    follows(MIXED, [rotated, rotated, rotated], 2, 0)
+  })
+
+  it('keeps what is dear from the last sum, also in place, and not where more is read', () => {
+    follows(SOFTMAX, [contiguous([9, 203])], 1, 1e-6)
+    follows(SOFTMAX, [contiguous([9, 203])], 1, 1e-6, true)
+    follows(GATED, [contiguous([9, 203]), contiguous([9, 203])], 1, 2e-6)
+  })
+
+  it('leaves rows across memory, integer sums and small tensors to the sequence', () => {
+    const served = (plan: RowPlan, layout: Layout, dtype: DType = 'float32'): boolean => {
+      const [a, out] = [
+        place(wasm, dtype, layout, wholes(dtype, layout.length, 1)),
+        twin(flat('float32', layout.length), 2)[0],
+      ]
+      const elements = [{ ...out, shape: layout.shape, strides: contiguous(layout.shape).strides }]
+      return wasmRows(plan, { inputs: [a], outer: 1, scalars: [], elements, rows: [] })
+    }
+    expect(served(SOFTMAX, contiguous([64, 64]))).toBe(true)
+    expect(served(SOFTMAX, permuted(contiguous([64, 64]), [1, 0]))).toBe(false)
+    expect(served(SOFTMAX, contiguous([4, 4]))).toBe(false)
+    const ints = new RowPlan(['int'], ([n], fold) => ({ elements: [n.sub(fold('sum', n)).asFloat()] }))
+    expect(served(ints, contiguous([64, 64]), 'int32')).toBe(false)
   })
 })
 

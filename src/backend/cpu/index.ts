@@ -2,6 +2,7 @@
 // readable specification that the other devices are tested against.
 
 import type { Program } from '../program'
+import type { RowCall, RowPlan } from '../rows'
 import {
   type Backend,
   BYTES_PER_ELEMENT,
@@ -21,7 +22,7 @@ import { argSort, cumsum } from './order'
 import { random } from './random'
 import { argReduce, reduce } from './reduce'
 import { wasmMatmul } from './wasm/matmul'
-import { wasmReduce } from './wasm/programs'
+import { wasmReduce, wasmRows } from './wasm/programs'
 
 /** Runs everything at once on the calling thread; the methods are documented at `Backend`. */
 export class CpuBackend implements Backend {
@@ -82,6 +83,10 @@ export class CpuBackend implements Backend {
     output: View,
   ): void {
     if (!wasmReduce(kind, program, inputs, scalars, output)) reduce(kind, program, inputs, scalars, output)
+  }
+
+  rows(plan: RowPlan, call: RowCall): boolean {
+    return wasmRows(plan, call)
   }
 
   argReduce(kind: 'max' | 'min', input: View, output: View): void {

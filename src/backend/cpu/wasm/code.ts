@@ -159,6 +159,8 @@ export const v128 = {
 }
 
 export const i32x4 = {
+  lanes: (values: readonly [number, number, number, number]): V128 =>
+    new Code('v128', [...simd(0x0c), ...new Uint8Array(new Int32Array(values).buffer)]),
   const: (value: number): V128 => build('v128', [i32.const(value)], simd(0x11)),
   splat: (value: I32): V128 => build('v128', [int(value)], simd(0x11)),
   lane: (a: V128, lane: number): Code<'i32'> => build('i32', [a], [...simd(0x1b), lane]),

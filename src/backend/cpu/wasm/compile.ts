@@ -4,16 +4,8 @@
 // compiling is refused (a page's security policy, an engine without SIMD) there is no instance, and the
 // TypeScript kernels serve.
 
-import { f32x4, v128 } from './code'
-import { Module } from './emitter'
-
-/** What a module has to know of the machine it is written for. */
-export interface Target {
-  /** Relaxed SIMD's fused multiply-add may be used. */
-  readonly fma: boolean
-  /** The memory is a shared one. */
-  readonly shared: boolean
-}
+import { v128 } from './code'
+import { Module, type Target } from './emitter'
 
 /** The exports of the module that `emit` writes, working on `memory`; null where it may not be compiled. */
 export function instantiate<Exports>(
@@ -34,10 +26,10 @@ let fma: boolean | undefined
 /** Whether there is relaxed SIMD: by default from Node 22 on, and in browsers. */
 function hasFma(): boolean {
   if (fma === undefined) {
-    const probe = new Module(false)
+    const probe = new Module({ fma: true, shared: false })
     probe.export('probe', ['at'], (f, { at }) => {
       const x = v128.load(at)
-      f.run(v128.store(at, f32x4.relaxedMadd(x, x, x)))
+      f.run(v128.store(at, f.madd(x, x, x)))
     })
     fma = WebAssembly.validate(probe.bytes())
   }

@@ -4,7 +4,7 @@
 // ordinary loops and parameters. Every module imports one memory, the heap of the cpu device ('env', 'memory'), and
 // exports its functions. Format: https://webassembly.github.io/spec/core/binary/modules.html
 
-import { Code, i32, type I32, type Statement, unsigned, type ValueType } from './code'
+import { Code, f32x4, i32, type I32, type Statement, unsigned, type V128, type ValueType } from './code'
 
 const TYPE_BYTE: Record<ValueType, number> = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b }
 const NO_RESULT = 0x40
@@ -25,15 +25,30 @@ export type Parameters<N extends string> = { readonly [K in N]: Local<'i32'> }
 /** Jumps to the place that a block or loop stands for; with a condition, only where it is not 0. */
 export type Branch = (condition?: I32) => void
 
+/** What a module has to know of the machine and the memory it is written for. */
+export interface Target {
+  /** Relaxed SIMD's fused multiply-add may be used. */
+  readonly fma: boolean
+  /** The memory is a shared one; its import has to say so. */
+  readonly shared: boolean
+}
+
 /** The body of a function under construction. */
 export class Body {
+  readonly #target: Target
   readonly #types: ValueType[] = []
   readonly #parameters: number
   readonly #bytes: number[] = []
   #depth = 0
 
-  constructor(parameters: number) {
+  constructor(parameters: number, target: Target) {
     this.#parameters = parameters
+    this.#target = target
+  }
+
+  /** a * b + c in each lane: fused, which rounds once, or in two instructions. */
+  madd(a: V128, b: V128, c: V128): V128 {
+    return this.#target.fma ? f32x4.relaxedMadd(a, b, c) : f32x4.add(f32x4.mul(a, b), c)
   }
 
   /** A new variable; without an initial value it is 0 at the start of the function. */
@@ -127,11 +142,10 @@ const asCode = (x: I32): Code<'i32'> => (typeof x === 'number' ? i32.const(x) : 
 /** A module under construction. */
 export class Module {
   readonly #functions: Definition[] = []
-  readonly #shared: boolean
+  readonly #target: Target
 
-  /** `shared`: whether the memory it will be given is a shared one; the import has to say so. */
-  constructor(shared: boolean) {
-    this.#shared = shared
+  constructor(target: Target) {
+    this.#target = target
   }
 
   /** Defines a function that the module exports under `name`. */
@@ -156,7 +170,7 @@ export class Module {
     write: (body: Body, parameters: Parameters<N>) => void,
     exported: string | null,
   ): Func {
-    const body = new Body(names.length)
+    const body = new Body(names.length, this.#target)
     const locals = Object.fromEntries(names.map((name, i) => [name, new Local('i32', i)]))
     write(body, locals as Parameters<N>)
     const definition = {
@@ -173,7 +187,7 @@ export class Module {
   bytes(): Uint8Array<ArrayBuffer> {
     const functions = this.#functions
     // The memory may be of any size up to 4 GiB; a shared one has to be imported with a maximum.
-    const limits = this.#shared ? [3, 0, ...unsigned(65_536)] : [0, 0]
+    const limits = this.#target.shared ? [3, 0, ...unsigned(65_536)] : [0, 0]
     const types = functions.map((f) => [
       0x60,
       f.parameters,

@@ -17,13 +17,10 @@ const LOG = [
   0.333333126, -0.250000096, 0.2000211866, -0.1666799586, 0.142195524, -0.124055888, 0.1188816188,
   -0.1167565245, 0.06746642089,
 ]
-/** Of erf(x) / x in powers of x^2, up to 1; and of -log(1 - erf(x)), from 1 to 4. */
-const ERF_NEAR = [
-  1.128379166, -0.3761262582, 0.1128358515, -0.02685381193, 0.005188327682, -0.000801019359, 0.00007853861222,
-]
-const ERF_FAR = [
-  -0.0001884684026, 1.129580314, 0.6332163932, 0.1084221029, -0.02521034156, 0.004205285337, -0.0004414727552,
-  0.0000216976219,
+/** Of -log(1 - erf(x)) / x, from 0 to 4. */
+const ERF = [
+  1.128379171, 0.6366193955, 0.1027777277, -0.01915272371, -0.0001609748075, 0.001667569512, -0.0006331178378,
+  0.00011771647, -0.000009264337841,
 ]
 /** ln2 in two parts; the first has so few bits that its products with exponents are exact. */
 const LN2_HIGH = 0.693359375
@@ -37,18 +34,18 @@ const { add, sub, mul, div, const: c } = f32x4
 /** Horner's rule. */
 function polynomial(f: Body, x: Vector, coefficients: readonly number[]): Vector {
   const sum = f.local('v128', c(coefficients[coefficients.length - 1]))
-  for (const a of coefficients.slice(0, -1).reverse()) f.set(sum, add(mul(sum, x), c(a)))
+  for (const a of coefficients.slice(0, -1).reverse()) f.set(sum, f.madd(sum, x, c(a)))
   return sum
 }
 
 /** k and p of e^x = 2^k (1 + p), k an int32; for x in [-104, 89] or NaN. */
 function parts(f: Body, x: V128): { k: Vector; p: Vector } {
   const at = f.local('v128', x)
-  const rounded = f.local('v128', add(mul(at, c(Math.LOG2E)), c(ROUND)))
+  const rounded = f.local('v128', f.madd(at, c(Math.LOG2E), c(ROUND)))
   const k = f.local('v128', sub(rounded, c(ROUND)))
-  const t = f.local('v128', sub(sub(at, mul(k, c(LN2_HIGH))), mul(k, c(LN2_LOW))))
+  const t = f.local('v128', f.madd(k, c(-LN2_LOW), f.madd(k, c(-LN2_HIGH), at)))
   const q = polynomial(f, t, EXP)
-  const p = f.local('v128', add(t, mul(mul(t, t), q)))
+  const p = f.local('v128', f.madd(mul(t, t), q, t))
   return { k: f.local('v128', i32x4.sub(rounded, i32x4.const(ROUND_BITS))), p }
 }
 
@@ -73,7 +70,7 @@ export function expm1(f: Body, x: Vector): V128 {
   const { k, p } = parts(f, f32x4.pmax(f32x4.pmin(x, c(89)), c(-80)))
   // Half of it, so that 2^128 needs no exception.
   const power = f.local('v128', powerOfTwo(i32x4.sub(k, i32x4.const(1))))
-  const half = f.local('v128', add(mul(power, p), sub(power, c(0.5))))
+  const half = f.local('v128', f.madd(power, p, sub(power, c(0.5))))
   return v128.select(x, add(half, half), f32x4.lt(f32x4.abs(x), c(1e-30)))
 }
 
@@ -87,7 +84,7 @@ export function tanh(f: Body, x: Vector): V128 {
   const size = f32x4.abs(x)
   const { k, p } = parts(f, f32x4.pmin(add(size, size), c(30)))
   const power = f.local('v128', powerOfTwo(k))
-  const m = f.local('v128', add(mul(power, p), sub(power, c(1))))
+  const m = f.local('v128', f.madd(power, p, sub(power, c(1))))
   return withSign(x, div(m, add(m, c(2))))
 }
 
@@ -105,8 +102,8 @@ export function log(f: Body, x: Vector): V128 {
   const exponent = f.local('v128', i32x4.shr(i32x4.sub(bits, i32x4.const(0x3f35_04f3)), 23))
   const g = f.local('v128', sub(i32x4.sub(bits, i32x4.shl(exponent, 23)), c(1)))
   const e = f.local('v128', sub(i32x4.toFloat(exponent), v128.and(subnormal, c(23))))
-  const tail = mul(mul(g, g), sub(mul(g, polynomial(f, g, LOG)), c(0.5)))
-  const finite = add(mul(e, c(LN2_HIGH)), add(g, add(tail, mul(e, c(LN2_LOW)))))
+  const tail = mul(mul(g, g), f.madd(g, polynomial(f, g, LOG), c(-0.5)))
+  const finite = f.madd(e, c(LN2_HIGH), add(g, f.madd(e, c(LN2_LOW), tail)))
   const result = f.local('v128', finite)
   // Zero, negative numbers, infinity and NaN.
   const special = v128.select(c(Number.NEGATIVE_INFINITY), mul(x, f32x4.sqrt(x)), f32x4.eq(x, c(0)))
@@ -124,13 +121,12 @@ export function log1p(f: Body, x: Vector): V128 {
   return v128.select(x, result, f32x4.eq(u, c(1)))
 }
 
+/** 1 - e^(-x p(x)), as the negative of expm1, so that it is exact near 0 too. */
 export function erf(f: Body, x: Vector): V128 {
-  const size = f.local('v128', f32x4.abs(x))
-  const near = f.local('v128', mul(x, polynomial(f, f.local('v128', mul(x, x)), ERF_NEAR)))
-  const at = f.local('v128', f32x4.pmin(size, c(4)))
-  const rest = expBelow(f, f32x4.neg(polynomial(f, at, ERF_FAR)))
-  const far = f.local('v128', withSign(x, sub(c(1), rest)))
-  return v128.select(near, far, f32x4.lt(size, c(1)))
+  const size = f.local('v128', f32x4.pmin(f32x4.abs(x), c(4)))
+  const { k, p } = parts(f, f32x4.neg(mul(size, polynomial(f, size, ERF))))
+  const power = f.local('v128', powerOfTwo(k))
+  return withSign(x, f.madd(power, p, sub(power, c(1))))
 }
 
 /** -1, 0 or 1; zeros and NaN stay. */

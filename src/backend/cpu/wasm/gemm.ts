@@ -7,8 +7,7 @@
 // it: an output may be divided between callers at any row and at any multiple of eight columns without changing a bit.
 
 import { f32, f32x4, i32, memory, v128, type V128 } from './code'
-import type { Target } from './compile'
-import { type Body, type Func, type Local, Module } from './emitter'
+import { type Body, type Func, type Local, Module, type Target } from './emitter'
 
 /** Columns of a tile and of a packed panel. */
 export const PANEL = 8
@@ -55,18 +54,14 @@ export interface GemmKernels {
 }
 
 /** The bytes of the module that exports `GemmKernels`. */
-export function gemm({ fma, shared }: Target): Uint8Array<ArrayBuffer> {
-  const module = new Module(shared)
-  const madd = (a: V128, b: V128, sum: V128): V128 =>
-    fma ? f32x4.relaxedMadd(a, b, sum) : f32x4.add(sum, f32x4.mul(a, b))
+export function gemm(target: Target): Uint8Array<ArrayBuffer> {
+  const module = new Module(target)
   const copy = exportCopy(module)
   exportPack(module, copy)
-  exportTiles(module, fma ? [6, 3, 1] : [4, 2, 1], madd)
-  exportDots(module, [4, 1], madd)
+  exportTiles(module, target.fma ? [6, 3, 1] : [4, 2, 1])
+  exportDots(module, [4, 1])
   return module.bytes()
 }
-
-type Madd = (a: V128, b: V128, sum: V128) => V128
 
 function each<T>(items: readonly T[], write: (item: T, index: number) => void): void {
   for (const [i, item] of items.entries()) write(item, i)
@@ -170,7 +165,7 @@ function exportPack(module: Module, copy: Func): void {
 }
 
 /** The function that computes one tile of `rows` rows. */
-function tileOf(module: Module, rows: number, madd: Madd): Func {
+function tileOf(module: Module, rows: number): Func {
   const parameters = ['a', 'aRow', 'b', 'bRow', 'c', 'cRow', 'k', 'add'] as const
   return module.func(parameters, (f, { a, aRow, b, bRow, c, cRow, k, add }) => {
     const sums = range(rows).map(() => locals(f, VECTORS))
@@ -185,7 +180,7 @@ function tileOf(module: Module, rows: number, madd: Madd): Func {
       f.step(b, bRow)
       each(sums, (row, i) => {
         f.set(spread, value(i))
-        each(row, (sum, v) => f.set(sum, madd(spread, columns[v], sum)))
+        each(row, (sum, v) => f.set(sum, f.madd(spread, columns[v], sum)))
       })
     }
     const forward = (bytes: number): void => each(as, (p) => f.step(p, bytes))
@@ -244,9 +239,9 @@ function placeOf(module: Module): Func {
 }
 
 /** Rows are taken in tiles of the largest size, the rest in smaller ones. */
-function exportTiles(module: Module, sizes: readonly number[], madd: Madd): void {
+function exportTiles(module: Module, sizes: readonly number[]): void {
   const place = placeOf(module)
-  const tiles = sizes.map((rows) => tileOf(module, rows, madd))
+  const tiles = sizes.map((rows) => tileOf(module, rows))
   const parameters = [
     ...(['a', 'aRow', 'b', 'bRow', 'bPanel', 'c', 'cRow', 'cColumn'] as const),
     ...(['m', 'n', 'k', 'add', 'spill'] as const),
@@ -285,7 +280,7 @@ function exportTiles(module: Module, sizes: readonly number[], madd: Madd): void
   })
 }
 
-function exportDots(module: Module, sizes: readonly number[], madd: Madd): void {
+function exportDots(module: Module, sizes: readonly number[]): void {
   const parameters = ['a', 'aRow', 'b', 'c', 'cRow', 'm', 'k', 'add'] as const
   module.export('dots', parameters, (f, { a, aRow, b, c, cRow, m, k, add }) => {
     const x = f.local('i32')
@@ -306,7 +301,7 @@ function exportDots(module: Module, sizes: readonly number[], madd: Madd): void 
         f.set(left, k)
         f.while(i32.geU(left, 4), () => {
           f.set(column, v128.load(x))
-          each(sums, (sum, i) => f.set(sum, madd(v128.load(as[i]), column, sum)))
+          each(sums, (sum, i) => f.set(sum, f.madd(v128.load(as[i]), column, sum)))
           for (const p of [...as, x]) f.step(p, 16)
           f.step(left, -4)
         })

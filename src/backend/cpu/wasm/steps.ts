@@ -23,33 +23,42 @@ export const CARRIER = { float: 'float32', int: 'int32', bool: 'bool' } as const
 
 type Vector = Local<'v128'>
 
+/** Where a value comes from that no step computes: an input or a scalar. */
+export interface Source {
+  readonly level: Level
+  read(width: Width): V128
+}
+
 /** The steps of a program, written level by level into the body of a function. */
 export class Steps {
   readonly #f: Body
   readonly #program: Program
+  readonly #sources: readonly (Source | null)[]
   readonly #levels: readonly Level[]
   readonly #values: Vector[] = []
 
-  /** `inputLevel` says how often input i has another value. */
-  constructor(f: Body, program: Program, inputLevel: (input: number) => Level) {
+  /** `source` gives what a step of kind 'input' or 'scalar' reads. */
+  constructor(f: Body, program: Program, source: (step: Instruction) => Source) {
     this.#f = f
     this.#program = program
+    this.#sources = program.instructions.map((step) =>
+      step.kind === 'input' || step.kind === 'scalar' ? source(step) : null,
+    )
     const levels: Level[] = []
-    for (const { kind, args, value } of program.instructions) {
+    program.instructions.forEach(({ args }, i) => {
       const own = args.map((a) => levels[a])
-      if (kind === 'input') levels.push(inputLevel(value))
-      else levels.push(own.includes('element') ? 'element' : own.includes('row') ? 'row' : 'call')
-    }
+      const computed = own.includes('element') ? 'element' : own.includes('row') ? 'row' : 'call'
+      levels.push(this.#sources[i]?.level ?? computed)
+      this.#values.push(f.local('v128'))
+    })
     this.#levels = levels
-    for (const _ of levels) this.#values.push(f.local('v128'))
   }
 
-  /** Computes the steps of a level; `leaf` reads inputs and scalars. */
-  write(level: Level, leaf: (step: Instruction) => V128): void {
+  /** Computes the steps of a level. */
+  write(level: Level, width: Width = 4): void {
     this.#program.instructions.forEach((step, i) => {
       if (this.#levels[i] !== level) return
-      const isLeaf = step.kind === 'input' || step.kind === 'scalar'
-      this.#f.set(this.#values[i], isLeaf ? leaf(step) : this.#code(step))
+      this.#f.set(this.#values[i], this.#sources[i]?.read(width) ?? this.#code(step))
     })
   }
 

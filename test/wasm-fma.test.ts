@@ -1,13 +1,15 @@
-// The WASM matrix product with relaxed SIMD's fused multiply-add, which Node 20 has behind a flag.
+// WASM kernels with relaxed SIMD's fused multiply-add, which Node 20 has behind a flag.
 import v8 from 'node:v8'
 import { expect, it } from 'vitest'
 import { CpuBackend } from '../src/backend/cpu'
 import { contiguous, place } from './support/naive'
+import { describeWasmFunctions } from './support/wasm-functions'
 import { describeWasmMatmul } from './support/wasm-matmul'
 
 v8.setFlagsFromString('--experimental-wasm-relaxed-simd')
 
 describeWasmMatmul('WASM matmul with FMA')
+describeWasmFunctions('with FMA')
 
 it('rounds a product and its sum once', () => {
   const backend = new CpuBackend()
