@@ -9,7 +9,7 @@ const root = path.resolve(import.meta.dirname, '../src')
 
 /** From the ground up: a room may import from its own layer's rooms where they are listed together, and from below. */
 const layers: string[][] = [
-  ['errors', 'wgsl.d'],
+  ['errors', 'priority-queue', 'wgsl.d'],
   ['platform'],
   ['backend'],
   ['tensor', 'autograd'],

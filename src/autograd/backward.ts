@@ -6,6 +6,7 @@
 import { input } from '../backend/expr'
 import { Program } from '../backend/program'
 import { ArgumentError, DTypeError, GraphError, ShapeError } from '../errors'
+import { PriorityQueue } from '../priority-queue'
 import { add } from '../tensor/ops/elementwise'
 import { copy, fillStorage } from '../tensor/ops/views'
 import { escapeScopes, tidy, withGradMode } from '../tensor/scope'
@@ -21,41 +22,6 @@ export interface BackwardOptions {
   retainGraph?: boolean
   /** Record the backward pass itself, for higher derivatives. Default false. */
   createGraph?: boolean
-}
-
-/** Newest node first. */
-class NodeHeap {
-  readonly #items: GraphNode[] = []
-
-  push(node: GraphNode): void {
-    const items = this.#items
-    let i = items.push(node) - 1
-    while (i > 0) {
-      const parent = (i - 1) >> 1
-      if (items[parent].sequence >= node.sequence) break
-      items[i] = items[parent]
-      i = parent
-    }
-    items[i] = node
-  }
-
-  pop(): GraphNode | undefined {
-    const items = this.#items
-    const top = items[0]
-    const last = items.pop()
-    if (items.length === 0 || !last) return top
-    let i = 0
-    for (;;) {
-      let child = 2 * i + 1
-      if (child >= items.length) break
-      if (child + 1 < items.length && items[child + 1].sequence > items[child].sequence) child++
-      if (items[child].sequence <= last.sequence) break
-      items[i] = items[child]
-      i = child
-    }
-    items[i] = last
-    return top
-  }
 }
 
 const ADD = new Program([input(0).add(input(1))], 2)
@@ -155,7 +121,7 @@ function run(
   { retainGraph, createGraph }: PassOptions,
 ): (Tensor | null)[] {
   const pass = nextBackwardPass()
-  const heap = new NodeHeap()
+  const heap = new PriorityQueue<GraphNode>((a, b) => a.sequence > b.sequence)
   const arrived = new Map<GraphNode, (Tensor | null)[]>()
   const wanted = targets && new Targets(targets)
   const paths = wanted?.paths(roots)

@@ -6,6 +6,8 @@
 // when it comes to the top. Equal counts go to the pair of lower ids (Hugging Face's rule), so that the result depends on
 // the counts alone, never on the order of the texts.
 
+import { PriorityQueue } from '../priority-queue'
+
 /** A pair of neighbours that became a token, by ids. */
 export type Merge = readonly [left: number, right: number]
 
@@ -46,7 +48,7 @@ export function* mergePairs(options: MergingOptions): Generator<Merge> {
   const { tokens, words, counts, join, size, minFrequency } = options
   const ids = new Map(tokens.map((token, id) => [token, id]))
   const pairs = new Map<number, Pair>()
-  const heap = new Heap()
+  const heap = new PriorityQueue(before)
 
   const pairOf = (left: number, right: number): Pair => {
     const key = left * LIMIT + right
@@ -125,39 +127,4 @@ function before(a: Entry, b: Entry): boolean {
   if (a.count !== b.count) return a.count > b.count
   if (a.pair.left !== b.pair.left) return a.pair.left < b.pair.left
   return a.pair.right < b.pair.right
-}
-
-/** A binary heap. */
-class Heap {
-  readonly #entries: Entry[] = []
-
-  push(entry: Entry): void {
-    const entries = this.#entries
-    let at = entries.length
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (!before(entry, entries[parent])) break
-      entries[at] = entries[parent]
-      at = parent
-    }
-    entries[at] = entry
-  }
-
-  pop(): Entry | undefined {
-    const entries = this.#entries
-    const top = entries[0]
-    const last = entries.pop()
-    if (last === undefined || entries.length === 0) return top
-    let at = 0
-    while (true) {
-      let child = 2 * at + 1
-      if (child >= entries.length) break
-      if (child + 1 < entries.length && before(entries[child + 1], entries[child])) child++
-      if (!before(entries[child], last)) break
-      entries[at] = entries[child]
-      at = child
-    }
-    entries[at] = last
-    return top
-  }
 }
