@@ -78,6 +78,7 @@ describeDevices('BERT', (where) => {
     )
   })
 
+  // Real data is not part of the project; EVENFOLD_DATA names its folder.
   it.skipIf(!data).each(['bert-mlm', 'bert-cls', 'distilbert-cls'])(
     '%s as transformers computes it (needs EVENFOLD_DATA)',
     (name) => checkTiny(name, where),

@@ -101,6 +101,7 @@ describe('readTsv', () => {
     await expect(reading).rejects.toThrow(ArgumentError)
   })
 
+  // Real data is not part of the project; EVENFOLD_DATA names its folder.
   it.skipIf(!data)('reads the published SST-2 files (needs EVENFOLD_DATA)', async () => {
     expect(await all(readTsv(join(data!, 'sst2/train.tsv')))).toHaveLength(67349)
     const dev = await all(readTsv(join(data!, 'sst2/dev.tsv')))

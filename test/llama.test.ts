@@ -40,6 +40,7 @@ describeDevices('rotary positions and Llama', (where) => {
     return checkGolden(golden, where, ['ids'], model, (inputs, m) => m.forward(inputs.ids))
   })
 
+  // Real data is not part of the project; EVENFOLD_DATA names its folder.
   it.skipIf(!data)(
     'stories260k tells its story (needs EVENFOLD_DATA)',
     async () => {

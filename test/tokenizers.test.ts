@@ -167,6 +167,7 @@ const data = process.env.EVENFOLD_DATA
 const folder = data && path.join(data, 'bert_vocab')
 
 describe('the vocabulary of BERT', () => {
+  // Real data is not part of the project; EVENFOLD_DATA names its folder.
   it.skipIf(!folder)(
     "gives the ids of Hugging Face's tokenizers, all texts and pairs (needs EVENFOLD_DATA)",
     () => {
