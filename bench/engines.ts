@@ -22,7 +22,7 @@ export interface Engine {
 }
 
 const ALL = Object.keys(WORKLOADS)
-const COMMON = ALL.filter((name) => name !== 'lstm' && name !== 'bidirectional')
+const TFJS = ALL.filter((name) => name !== 'lstm' && name !== 'bidirectional')
 
 const evenfold = (name: string, device: Engine['device'], fma = false): Engine => ({
   name: `evenfold-${name}`,
@@ -32,7 +32,7 @@ const evenfold = (name: string, device: Engine['device'], fma = false): Engine =
   workloads: ALL,
   fma,
 })
-const peer = (name: string, script: string, workloads = COMMON): Engine => ({
+const peer = (name: string, script: string, workloads: Engine['workloads']): Engine => ({
   name,
   device: name.endsWith('webgpu') ? 'webgpu' : 'cpu',
   script,
@@ -47,11 +47,11 @@ export const ENGINES: readonly Engine[] = [
   evenfold('cpu-1t', 'cpu'),
   evenfold('cpu-1t+fma', 'cpu', true),
   evenfold('webgpu', 'webgpu'),
-  peer('jax-js-1t', 'jax'),
-  peer('jax-js-2t', 'jax'),
-  peer('jax-js-webgpu', 'jax'),
-  peer('tfjs-wasm', 'tfjs'),
-  peer('tfjs-webgpu', 'tfjs'),
+  peer('jax-js-1t', 'jax', ALL),
+  peer('jax-js-2t', 'jax', ALL),
+  peer('jax-js-webgpu', 'jax', ALL),
+  peer('tfjs-wasm', 'tfjs', TFJS),
+  peer('tfjs-webgpu', 'tfjs', TFJS),
   peer('ort-wasm-1t', 'ort', ['matmul']),
   torch(1),
   torch(2),

@@ -5,11 +5,13 @@ import os from 'node:os'
 import path from 'node:path'
 import { choiceOption, countOption, main, readOptions, refuse } from '../examples/common/cli'
 import { ensureVulkan } from '../test/support/swiftshader'
-import { messageOf } from './child'
+import { type Job, messageOf } from './child'
+import { charts } from './charts'
 import { bundleChildren, ENGINES, type Engine, folder, hasTorch, installPeers } from './engines'
-import { charts, tables } from './report'
-import { type Line, readLines, type Setting, type Summary, summarize } from './results'
+import { tables } from './report'
+import { type Line, readLines, type Setting, summarize } from './results'
 import { endWithChildren, runJob } from './run'
+import { isCompared, judge, targetTable } from './targets'
 import { type Bench, DEFAULT_BENCHES, parseBench, sweepOf, WORKLOADS } from './workloads'
 
 const USAGE = `Measures evenfold beside other engines; bench/README.md says what and how.
@@ -21,15 +23,23 @@ const USAGE = `Measures evenfold beside other engines; bench/README.md says what
   --engines LIST     default: all that can run here:
                      ${ENGINES.map(({ name }) => name).join(', ')}
   --device cpu|webgpu  only the engines on that device
-  --rounds N         each engine in turn, N times; the figures are medians; default 3
+  --rounds N         each engine in turn, N times; the figures are medians; default 3, with --sweep 1
   --sweep            gru, lstm, bidirectional, tcore and transformer (or --only) over length, batch and hidden size
+  --targets          what the library's targets compare, and whether they hold; with --report of what --out holds
   --tiny             tiny sizes, once: whether everything runs
   --timeout N        seconds for one process; default 170
   --python FILE      for PyTorch; default python3
   --out FILE         where results are added as JSON lines; default bench/runs/results.jsonl
-  --report           measure nothing; the table of what --out holds, and its curves beside it
+  --report           measure nothing; the table of what --out holds, and pictures of it
+  --pictures FOLDER  where --report puts results.svg and sweep.svg; default beside --out
   --json             a line of JSON for each engine and workload instead of the table
   --help`
+
+type Effort = Pick<Job, 'warm' | 'runs' | 'minMs' | 'slowMs'>
+const FULL: Effort = { warm: 3, runs: 7, minMs: 600, slowMs: 6_000 }
+/** Many points: a median of few steps each. */
+const SWEEP: Effort = { warm: 2, runs: 3, minMs: 200, slowMs: 3_000 }
+const TINY: Effort = { warm: 3, runs: 3, minMs: 0, slowMs: 1e9 }
 
 await main(async () => {
   const options = readOptions(USAGE, {
@@ -38,29 +48,32 @@ await main(async () => {
     device: { type: 'string' },
     rounds: { type: 'string' },
     sweep: { type: 'boolean', default: false },
+    targets: { type: 'boolean', default: false },
     tiny: { type: 'boolean', default: false },
     timeout: { type: 'string' },
     python: { type: 'string', default: 'python3' },
     out: { type: 'string', default: path.join(folder, 'runs/results.jsonl') },
     report: { type: 'boolean', default: false },
+    pictures: { type: 'string' },
     json: { type: 'boolean', default: false },
   })
-  const { tiny, python, out } = options
-  if (options.report)
-    return show(
+  const { tiny, python, out, sweep, targets } = options
+  if (options.report) {
+    show(
       orRefuse(() => readLines(out)),
-      options.json,
-      out,
+      options,
     )
-
+    return
+  }
   const timeout = countOption('timeout', options.timeout, 170)
-  const rounds = countOption('rounds', options.rounds, tiny ? 1 : 3)
+  const rounds = countOption('rounds', options.rounds, tiny || sweep ? 1 : 3)
   const device = choiceOption('device', options.device, ['cpu', 'webgpu'] as const)
-  const benches = chosenBenches(options.only, options.sweep, tiny)
+  const benches = chosenBenches(options.only, sweep, tiny)
   const engines = chosenEngines(options.engines, python).filter((one) => !device || one.device === device)
   const pairs = benches.flatMap((bench) =>
     engines
       .filter(({ workloads }) => workloads.includes(bench.workload))
+      .filter(({ name }) => !targets || isCompared(bench.name, name))
       .map((engine) => ({ bench, engine })),
   )
   if (pairs.length === 0) refuse('none of these engines has any of these workloads')
@@ -70,21 +83,19 @@ await main(async () => {
   const onGpu = engines.some((engine) => engine.device === 'webgpu')
   if (onGpu) await ensureVulkan()
   await bundleChildren(engines)
-  const lines = await measure(pairs, { rounds, timeout, python }, settingOf(onGpu, tiny), out)
-  show(lines, options.json)
+  const effort = tiny ? TINY : sweep ? SWEEP : FULL
+  const lines = await measure(pairs, { rounds, timeout, python, effort }, settingOf(onGpu, tiny), out)
+  show(lines, options)
 })
 
 /** Every pair once a round, so that a slow minute of the machine meets all engines alike. */
 async function measure(
   pairs: readonly { bench: Bench; engine: Engine }[],
-  { rounds, timeout, python }: { rounds: number; timeout: number; python: string },
+  { rounds, timeout, python, effort }: { rounds: number; timeout: number; python: string; effort: Effort },
   setting: Setting,
   out: string,
 ): Promise<Line[]> {
   mkdirSync(path.dirname(out), { recursive: true })
-  const effort = setting.tiny
-    ? { warm: 3, runs: 3, minMs: 0, slowMs: 1e9 }
-    : { warm: 3, runs: 7, minMs: 600, slowMs: 6_000 }
   const lines: Line[] = []
   const failed = new Set<unknown>()
   for (let round = 1; round <= rounds; round++) {
@@ -108,21 +119,36 @@ async function measure(
   return lines
 }
 
-function show(lines: readonly Line[], json: boolean, out?: string): void {
+interface Shown {
+  json: boolean
+  targets: boolean
+  report: boolean
+  out: string
+  pictures?: string | undefined
+}
+
+function show(lines: readonly Line[], { json, targets, report, out, pictures }: Shown): void {
   const all = summarize(lines)
-  console.log(json ? all.map((summary) => JSON.stringify(publicParts(summary))).join('\n') : tables(all))
-  if (json || out === undefined) return
+  const verdicts = targets ? judge(all) : []
+  if (json) {
+    console.log([...all, ...verdicts].map((one) => JSON.stringify(shortened(one))).join('\n'))
+    return
+  }
+  console.log(tables(all) + (targets ? `\n${targetTable(verdicts)}` : ''))
+  if (!report) return
+  const folder = pictures ?? path.dirname(out)
+  mkdirSync(folder, { recursive: true })
   for (const { name, svg } of charts(all)) {
-    const file = path.join(path.dirname(out), `${name}.svg`)
+    const file = path.join(folder, `${name}.svg`)
     writeFileSync(file, svg)
     console.error(`wrote ${file}`)
   }
 }
 
 /** Six digits are more than a measurement keeps. */
-function publicParts(summary: Summary): object {
+function shortened(measured: object): object {
   const short = (value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(6)) : value)
-  return Object.fromEntries(Object.entries(summary).map(([key, value]) => [key, short(value)]))
+  return Object.fromEntries(Object.entries(measured).map(([key, value]) => [key, short(value)]))
 }
 
 function chosenBenches(only: string | undefined, sweep: boolean, tiny: boolean): Bench[] {

@@ -1,8 +1,7 @@
-// The table and the curves of what was measured.
+// The table of what was measured.
 
-import { type Cell, lineChart, type LineSeries, markdownTable } from '../src/report'
+import { type Cell, markdownTable } from '../src/report'
 import type { Summary } from './results'
-import { parseBench, WORKLOADS } from './workloads'
 
 /** Markdown: where it was measured, milliseconds side by side, then everything about each figure, then what failed. */
 export function tables(all: readonly Summary[]): string {
@@ -53,7 +52,7 @@ function detailsOf(s: Summary): Cell[] {
 }
 
 /** Three digits are more than a repetition keeps; losses show four. */
-function rounded(value: number | null | undefined): Cell {
+export function rounded(value: number | null | undefined): Cell {
   if (value === undefined || value === null) return '–'
   return value >= 1000 ? Math.round(value) : Number(value.toPrecision(4))
 }
@@ -67,29 +66,6 @@ function settings(all: readonly Summary[]): string {
   return unique(all.map(of)).join('\n')
 }
 
-/** For each workload and size of which there are several: a name for the file, and milliseconds by that size as SVG. */
-export function charts(all: readonly Summary[]): { name: string; svg: string }[] {
-  return Object.keys(WORKLOADS).flatMap((workload) => {
-    const points = all.flatMap(({ bench, engine, ms }) => {
-      const parsed = parseBench(bench)
-      const [size, ...more] = Object.entries(parsed.chosen)
-      if (parsed.workload !== workload || ms === undefined || !size || more.length > 0) return []
-      return [{ engine, key: size[0], x: size[1], ms }]
-    })
-    return unique(points.map(({ key }) => key)).flatMap((key) => {
-      const here = points.filter((point) => point.key === key)
-      if (unique(here.map(({ x }) => x)).length < 2) return []
-      const series = unique(here.map(({ engine }) => engine)).map((name): LineSeries => {
-        const own = here.filter(({ engine }) => engine === name)
-        return { name, points: own.map(({ x, ms }): [number, number] => [x, ms]).sort((a, b) => a[0] - b[0]) }
-      })
-      const title = `${workload}: cost of a step by ${key}`
-      const svg = lineChart({ title, xLabel: key, yLabel: 'milliseconds', series })
-      return [{ name: `${workload}-${key}`, svg }]
-    })
-  })
-}
-
-function unique<T>(items: readonly T[]): T[] {
+export function unique<T>(items: readonly T[]): T[] {
   return [...new Set(items)]
 }

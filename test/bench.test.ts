@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ids, transposed, values } from '../bench/data'
+import { charts } from '../bench/charts'
 import { ENGINES, hasRelaxedSimd } from '../bench/engines'
-import { readLines, summarize } from '../bench/results'
+import { readLines, type Summary, summarize } from '../bench/results'
+import { judge, TARGETS, targetTable } from '../bench/targets'
 import { DEFAULT_BENCHES, parseBench, sweepOf, WORKLOADS } from '../bench/workloads'
 
 const root = resolve(import.meta.dirname, '..')
@@ -98,7 +100,7 @@ describe('npm run bench', () => {
     expect(next).toMatchObject({ bench: 'matmul:8' })
   }, 120_000)
 
-  it('makes the table and the curves again from what was measured', async () => {
+  it('makes the table and the pictures again from what was measured', async () => {
     const out = join(folder, 'report', 'results.jsonl')
     await mkdir(join(folder, 'report'))
     await copyFile(fixture, out)
@@ -123,9 +125,9 @@ describe('npm run bench', () => {
 - jax-js-1t, gru: not done after 170 s
 
 `)
-    expect(await readdir(join(folder, 'report'))).toEqual(['matmul-n.svg', 'results.jsonl'])
-    expect(await readFile(join(folder, 'report', 'matmul-n.svg'), 'utf8')).toContain(
-      'matmul: cost of a step by n',
+    expect(await readdir(join(folder, 'report'))).toEqual(['results.jsonl', 'results.svg'])
+    expect(await readFile(join(folder, 'report', 'results.svg'), 'utf8')).toContain(
+      'gru: evenfold-cpu-1t 105 ms; matmul:256: evenfold-cpu-1t 1 ms; matmul:512: evenfold-cpu-1t 8 ms.',
     )
   })
 
@@ -208,5 +210,88 @@ describe('the results', () => {
     const { workload, sizes } = parseBench('gru')
     const { flops, bytes } = WORKLOADS[workload]!
     expect(gru!.floorMs).toBeCloseTo(flops(sizes) / 40e6 + bytes(sizes) / 10e6, 6)
+  })
+})
+
+/** Measured in one run on a machine that never was. */
+function measured(bench: string, engine: string, ms: number, more: Partial<Summary> = {}): Summary {
+  const setting = { run: '2025-02-01', command: '', machine: '', node: '20.19.0', tiny: false }
+  return { bench, engine, ms, rounds: 1, ...setting, ...more }
+}
+
+describe('the pictures', () => {
+  it('show every workload, and how cost grows with a size', () => {
+    const all = [
+      measured('gru', 'evenfold-cpu-2t', 100),
+      ...[32, 64].map((length) => measured(`gru:length=${length}`, 'evenfold-cpu-2t', 2 * length)),
+      ...[64, 32].map((length) => measured(`gru:length=${length}`, 'jax-js-2t', 5 * length)),
+    ]
+    const [results, sweep, ...more] = charts(all)
+    expect(more).toEqual([])
+    expect(results).toMatchObject({ name: 'results' })
+    expect(results!.svg).toContain('gru: evenfold-cpu-2t 100 ms.')
+    expect(sweep).toMatchObject({ name: 'sweep' })
+    expect(sweep!.svg).toContain('gru by length: at 64 evenfold-cpu-2t 128 ms, jax-js-2t 320 ms.')
+    expect(charts(all)).toEqual(charts(all))
+  })
+
+  it('are none where nothing was measured, or at one size only', () => {
+    expect(charts([])).toEqual([])
+    expect(charts([measured('gru:length=32', 'evenfold-cpu-2t', 1)])).toEqual([])
+  })
+})
+
+describe('the targets', () => {
+  const verdictOf = (all: Summary[], bench: string, engine: string, figure = 'ms') =>
+    judge(all).find((one) => one.bench === bench && one.engine === engine && one.figure === figure)
+
+  it('are ratios to the best peer of the same run', () => {
+    const all = [
+      measured('softmax', 'evenfold-cpu-2t', 2, { floorMs: 1.6 }),
+      measured('softmax', 'jax-js-2t', 10),
+      measured('softmax', 'tfjs-wasm', 3),
+      measured('softmax', 'torch-2t', 1),
+    ]
+    const [own, , tfjs] = all
+    expect(verdictOf(all, 'softmax', 'evenfold-cpu-2t')).toMatchObject({
+      ...{ ours: 2, times: 1.5, floors: 1.25, torch: 1, holds: true, reached: false },
+      theirs: { engine: 'tfjs-wasm', value: 3 },
+    })
+    const slower = verdictOf([own!, { ...tfjs!, ms: 2.39 }], 'softmax', 'evenfold-cpu-2t')
+    expect(slower).toMatchObject({ holds: false })
+    const other = verdictOf([own!, { ...tfjs!, run: '2025-01-01' }], 'softmax', 'evenfold-cpu-2t')
+    expect(other).toMatchObject({ ours: 2 })
+    expect(other).not.toHaveProperty('holds')
+    expect(verdictOf([tfjs!], 'softmax', 'evenfold-cpu-2t')).not.toHaveProperty('holds')
+  })
+
+  it('are limits as well, of floors, rates, counts and our own other workload', () => {
+    const own = 'evenfold-cpu-2t'
+    const matmul = [measured('matmul:512', 'evenfold-cpu-1t', 4, { gflops: 67 })]
+    expect(verdictOf(matmul, 'matmul:512', 'evenfold-cpu-1t')).toMatchObject({ reached: true })
+    const steps = [measured('tcore', own, 100, { floorMs: 80 }), measured('transformer', own, 114)]
+    expect(verdictOf(steps, 'tcore', own)).toMatchObject({ floors: 1.25, reached: true })
+    expect(verdictOf(steps, 'transformer', own)).toMatchObject({ holds: true })
+    steps[1]!.ms = 116
+    expect(verdictOf(steps, 'transformer', own)).toMatchObject({ holds: false })
+    const counted = [measured('gru', 'evenfold-webgpu', 9, { dispatches: 31 })]
+    const verdict = verdictOf(counted, 'gru', 'evenfold-webgpu', 'dispatches')
+    expect(verdict).toMatchObject({ ours: 31, holds: true, reached: false })
+  })
+
+  it('are a table that says how many hold', () => {
+    const all = [measured('gru', 'evenfold-cpu-2t', 100, { floorMs: 50 }), measured('gru', 'jax-js-2t', 240)]
+    const musts = TARGETS.filter(({ must }) => must).length
+    expect(targetTable(judge(all))).toBe(`\
+| workload | figure | evenfold | is | beside | is there | ratio | must | aim | of the floor | PyTorch |
+| --- | --- | --- | --: | --- | --: | --- | --- | --- | --- | --- |
+| gru | ms a step | evenfold-cpu-2t | 100 | jax-js-2t | 240 | 2.40x | 2.5x: does not hold | 1.3x the floor: not reached | 2.00x | – |
+
+Of ${musts} musts 0 hold, 1 do not, ${musts - 1} are not measured.
+`)
+  })
+
+  it('name workloads that there are', () => {
+    for (const { bench, beside } of TARGETS) for (const one of [{ bench }, ...beside]) parseBench(one.bench)
   })
 })

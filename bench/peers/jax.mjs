@@ -148,6 +148,62 @@ function stepsOf({ numpy: np, nn, jit, valueAndGrad, blockUntilReady, tree }) {
     return training(parameters, lossOf, [input, classes(batch, kinds)])
   }
 
+  /** From a step's gates, input's and state's share apart, and the state before, to the state after; its first part is h. */
+  const GRU = {
+    gates: 3,
+    parts: 1,
+    cell: ([xr, xz, xn], [hr, hz, hn], [h]) => {
+      const z = nn.sigmoid(xz.add(hz))
+      const n = np.tanh(xn.add(nn.sigmoid(xr.add(hr)).mul(hn)))
+      return [n.ref.add(z.mul(h.sub(n)))]
+    },
+  }
+  const LSTM = {
+    gates: 4,
+    parts: 2,
+    cell: (x, y, [h, c]) => {
+      h.dispose()
+      const [i, f, g, o] = x.map((gate, n) => gate.add(y[n]))
+      const next = nn
+        .sigmoid(f)
+        .mul(c)
+        .add(nn.sigmoid(i).mul(np.tanh(g)))
+      return [nn.sigmoid(o).mul(np.tanh(next.ref)), next]
+    },
+  }
+
+  /** One layer, each direction with parameters of its own, and a linear layer on their last states. */
+  const recurrent = ({ batch, length, hidden, classes: kinds }, { gates, parts, cell }, directions) => {
+    const width = gates * hidden
+    const parameters = {
+      directions: directions.map((name) => ({
+        ...{ input: weight(`rnn.weight_ih_${name}`, [hidden, width]), inputBias: zeros(width) },
+        ...{ state: weight(`rnn.weight_hh_${name}`, [hidden, width]), stateBias: zeros(width) },
+      })),
+      kernel: weight('classifier.weight', [directions.length * hidden, kinds]),
+      offset: zeros(kinds),
+    }
+    const last = (x, p, backwards) => {
+      const inputs = dense(x, p.input, p.inputBias).reshape([length, batch, width])
+      let state = Array.from({ length: parts }, () => np.zeros([batch, hidden]))
+      for (let t = 0; t < length; t++) {
+        const given = np.split(inputs.ref.slice(backwards ? length - 1 - t : t), gates, 1)
+        state = cell(given, np.split(dense(state[0].ref, p.state.ref, p.stateBias.ref), gates, 1), state)
+      }
+      for (const used of [inputs, p.state, p.stateBias, ...state.slice(1)]) used.dispose()
+      return state[0]
+    }
+    const lossOf = (p, [x, y]) => {
+      const states = p.directions.map((own, i) => last(x.ref, own, i === 1))
+      x.dispose()
+      return crossEntropy(
+        dense(states.length > 1 ? np.concatenate(states, 1) : states[0], p.kernel, p.offset),
+        y,
+      )
+    }
+    return training(parameters, lossOf, [given('x', [length * batch, hidden]), classes(batch, kinds)])
+  }
+
   return {
     matmul: ({ n }) => forward((a, b) => np.matmul(a, b), given('a', [n, n]), given('b', [n, n])),
     eltwise: ({ n }) => forward((x) => gelu(x.mul(1.1).add(0.1)), given('x', [n])),
@@ -167,27 +223,9 @@ function stepsOf({ numpy: np, nn, jit, valueAndGrad, blockUntilReady, tree }) {
     },
     tcore: transformer,
     transformer,
-    gru: ({ batch, length, hidden, classes: kinds }) => {
-      const parameters = {
-        ...{ input: weight('rnn.weight_ih_l0', [hidden, 3 * hidden]), inputBias: zeros(3 * hidden) },
-        ...{ state: weight('rnn.weight_hh_l0', [hidden, 3 * hidden]), stateBias: zeros(3 * hidden) },
-        ...{ kernel: weight('classifier.weight', [hidden, kinds]), offset: zeros(kinds) },
-      }
-      const lossOf = (p, [x, y]) => {
-        const inputs = dense(x, p.input, p.inputBias).reshape([length, batch, 3 * hidden])
-        let h = np.zeros([batch, hidden])
-        for (let t = 0; t < length; t++) {
-          const [xr, xz, xn] = np.split(inputs.ref.slice(t), 3, 1)
-          const [hr, hz, hn] = np.split(dense(h.ref, p.state.ref, p.stateBias.ref), 3, 1)
-          const z = nn.sigmoid(xz.add(hz))
-          const n = np.tanh(xn.add(nn.sigmoid(xr.add(hr)).mul(hn)))
-          h = n.ref.add(z.mul(h.sub(n)))
-        }
-        for (const used of [inputs, p.state, p.stateBias]) used.dispose()
-        return crossEntropy(dense(h, p.kernel, p.offset), y)
-      }
-      return training(parameters, lossOf, [given('x', [length * batch, hidden]), classes(batch, kinds)])
-    },
+    gru: (s) => recurrent(s, GRU, ['l0']),
+    lstm: (s) => recurrent(s, LSTM, ['l0']),
+    bidirectional: (s) => recurrent(s, GRU, ['l0', 'l0_reverse']),
   }
 }
 
