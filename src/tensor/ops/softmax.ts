@@ -1,7 +1,7 @@
 // Softmax and its relatives, shifted by the largest value so that nothing overflows.
 
 import { record } from '../../autograd/tape'
-import { type Expr, input } from '../../backend/expr'
+import { constant, type Expr, input } from '../../backend/expr'
 import { Program } from '../../backend/program'
 import { RowPlan } from '../../backend/rows'
 import { gradEnabled, noGrad, tidy } from '../scope'
@@ -23,7 +23,7 @@ const FINITE_OR_ZERO = new Program([finiteOrZero(input(0))], 1)
 
 const SOFTMAX = new RowPlan(['float'], ([x], reduce) => {
   const power = x.sub(finiteOrZero(reduce('max', x))).exp()
-  return { elements: [power.div(reduce('sum', power))] }
+  return { elements: [power.mul(constant(1).div(reduce('sum', power)))] }
 })
 const LOG_SOFTMAX = new RowPlan(['float'], ([x], reduce) => {
   const shifted = x.sub(finiteOrZero(reduce('max', x)))

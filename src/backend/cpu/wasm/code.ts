@@ -141,6 +141,8 @@ export const v128 = {
   /** Four bytes in the first lane, 0 in the others. */
   load32Zero: vectorLoad(0x5c, 2),
   not: vectorUnary(0x4d),
+  /** Whether any bit is 1. */
+  anyTrue: (a: V128): Code<'i32'> => build('i32', [a], simd(0x53)),
   and: vectorOp(0x4e),
   /** a & ~b. */
   andNot: vectorOp(0x4f),
@@ -152,6 +154,8 @@ export const v128 = {
   widenBytes: (a: V128): V128 => build('v128', [a], [...simd(0x89), ...simd(0xa9)]),
   /** Int32 of 0 to 255 as int16, and those as bytes: the low half of the result. */
   narrowToHalves: (a: V128): V128 => build('v128', [a, a], simd(0x86)),
+  /** Eight int32 of 0 to 65,535 as int16. */
+  narrowTwo: vectorOp(0x86),
   narrowToBytes: (a: V128): V128 => build('v128', [a, a], simd(0x66)),
   /** The four 32-bit lanes named by `lanes`: 0 to 3 are those of a, 4 to 7 those of b. */
   shuffle: (a: V128, b: V128, lanes: readonly [number, number, number, number]): V128 =>
@@ -173,6 +177,8 @@ export const i32x4 = {
   shl: shift(0xab),
   /** Keeps the sign. */
   shr: shift(0xac),
+  /** Moves zeros in. */
+  shrU: shift(0xad),
   add: vectorOp(0xae),
   sub: vectorOp(0xb1),
   mul: vectorOp(0xb5),

@@ -38,15 +38,15 @@ function polynomial(f: Body, x: Vector, coefficients: readonly number[]): Vector
   return sum
 }
 
-/** k and p of e^x = 2^k (1 + p), k an int32; for x in [-104, 89] or NaN. */
-function parts(f: Body, x: V128): { k: Vector; p: Vector } {
+/** k and p of e^x = 2^k (1 + p), k an int32, in the low bits of `rounded` too; for x in [-104, 89] or NaN. */
+function parts(f: Body, x: V128): { k: V128; rounded: Vector; p: Vector } {
   const at = f.local('v128', x)
   const rounded = f.local('v128', f.madd(at, c(Math.LOG2E), c(ROUND)))
   const k = f.local('v128', sub(rounded, c(ROUND)))
   const t = f.local('v128', f.madd(k, c(-LN2_LOW), f.madd(k, c(-LN2_HIGH), at)))
   const q = polynomial(f, t, EXP)
   const p = f.local('v128', f.madd(mul(t, t), q, t))
-  return { k: f.local('v128', i32x4.sub(rounded, i32x4.const(ROUND_BITS))), p }
+  return { k: i32x4.sub(rounded, i32x4.const(ROUND_BITS)), rounded, p }
 }
 
 /** 2^k for k in [-126, 127]. */
@@ -57,13 +57,21 @@ function powerOfTwo(k: V128): V128 {
 /** e^x for x <= 89; the power of two goes in two steps, so that the result may be subnormal or infinite. */
 function expBelow(f: Body, x: V128): V128 {
   const { k, p } = parts(f, f32x4.pmax(x, c(-104)))
-  const first = f.local('v128', i32x4.shr(k, 1))
+  const all = f.local('v128', k)
+  const first = f.local('v128', i32x4.shr(all, 1))
   const product = mul(add(p, c(1)), powerOfTwo(first))
-  return mul(product, powerOfTwo(i32x4.sub(k, first)))
+  return mul(product, powerOfTwo(i32x4.sub(all, first)))
 }
 
+/** The power of two goes straight into the exponent, but where that would not be a normal number. */
 export function exp(f: Body, x: V128): V128 {
-  return expBelow(f, f32x4.pmin(x, c(89)))
+  const at = f.local('v128', x)
+  const { rounded, p } = parts(f, at)
+  const power = f.local('v128', i32x4.add(add(p, c(1)), i32x4.shl(rounded, 23)))
+  // As integers, so that NaN counts as large.
+  const far = i32x4.lt(c(87), f32x4.abs(at))
+  f.if(v128.anyTrue(far), () => f.set(power, expBelow(f, f32x4.pmin(at, c(89)))))
+  return power
 }
 
 export function expm1(f: Body, x: Vector): V128 {
@@ -90,7 +98,7 @@ export function tanh(f: Body, x: Vector): V128 {
 
 /** 1 / (1 + e^-x), through e^-|x|, which is never infinite. */
 export function sigmoid(f: Body, x: Vector): V128 {
-  const z = f.local('v128', expBelow(f, f32x4.neg(f32x4.abs(x))))
+  const z = f.local('v128', exp(f, f32x4.neg(f32x4.abs(x))))
   const y = f.local('v128', div(c(1), add(z, c(1))))
   return v128.select(mul(z, y), y, f32x4.lt(x, c(0)))
 }

@@ -5,11 +5,11 @@
 // moves along the row, element by element, or has one value for all of it.
 
 import type { Instruction, Program } from '../../program'
-import type { DType, ReduceKind } from '../../types'
+import { BYTES_PER_ELEMENT, type DType, type ReduceKind } from '../../types'
 import { type Code, f32, f32x4, f64, i32, i32x4, v128, type V128 } from './code'
 import type { Body, Local } from './emitter'
 import { max, min } from './functions'
-import { CARRIER, load, type Source, type Steps, store, type Width } from './steps'
+import { CARRIER, load, type Source, type Steps, store, vectorsPerTurn, type Width } from './steps'
 
 export interface Operand {
   readonly dtype: DType
@@ -72,34 +72,43 @@ export class Kernel {
     const { dtype, moves } = this.operands[i]
     return {
       level: moves ? 'element' : 'row',
-      read: (width) => load(dtype, this.at[i], moves ? width : 1),
+      read: (width, ahead) => (moves ? load(dtype, this.at[i], width, ahead) : load(dtype, this.at[i], 1)),
     }
   }
 
-  /** Writes the current element of an operand. */
-  store(i: number, value: Local<'v128'>, width: Width): void {
-    this.f.run(store(this.f, this.operands[i].dtype, this.at[i], value, width))
+  /** Writes the current element of an operand, or the one `ahead` vectors after it. */
+  store(i: number, value: Local<'v128'>, width: Width, ahead = 0): void {
+    this.f.run(store(this.f, this.operands[i].dtype, this.at[i], value, width, ahead))
   }
 
-  /** Calls `body` for four elements at a time and then for single ones. */
-  along(body: (width: Width) => void): void {
-    const { f, left } = this
-    f.set(left, this.columns)
-    f.while(i32.geU(left, 4), () => {
-      body(4)
-      f.step(left, -4)
-    })
-    f.while(left, () => {
-      body(1)
-      f.step(left, -1)
+  /**
+   * Calls `body` along a row for so many `vectors` of four elements at a time, for single vectors and for single
+   * elements, and moves the pointers on.
+   */
+  along(
+    vectors: number,
+    body: (width: Width, vectors: number) => void,
+    pointers: readonly Pointer[] = this.at,
+  ): void {
+    this.f.set(this.left, this.columns)
+    for (const many of vectors === 1 ? [1] : [vectors, 1]) {
+      this.f.while(i32.geU(this.left, 4 * many), () => {
+        body(4, many)
+        this.#advance(4 * many, pointers)
+      })
+    }
+    this.f.while(this.left, () => {
+      body(1, 1)
+      this.#advance(1, pointers)
     })
   }
 
-  /** To the next elements of a row. */
-  advance(width: Width, pointers: readonly Pointer[] = this.at): void {
+  /** To later elements of a row. */
+  #advance(elements: number, pointers: readonly Pointer[] = this.at): void {
     this.operands.forEach(({ dtype, moves }, i) => {
-      if (moves) this.f.step(pointers[i], width * (dtype === 'bool' ? 1 : 4))
+      if (moves) this.f.step(pointers[i], elements * BYTES_PER_ELEMENT[dtype])
     })
+    this.f.step(this.left, -elements)
   }
 
   /** Puts the pointers at the start of the row. */
@@ -123,64 +132,79 @@ export class Kernel {
   }
 
   /**
-   * Reduces the only output of a program over the row, from the pointers on, into all lanes of `lanes`; `then` runs at
-   * each element.
+   * Reduces the only output of a program over the row, from the pointers on, into all lanes of the result; `then` runs
+   * at each element.
    */
   fold(
-    { kind, identity, combine }: Folding,
+    folding: Folding,
+    program: Program,
     steps: Steps,
-    lanes: Local<'v128'>,
-    then: (width: Width) => void,
-  ): void {
+    then: (width: Width, ahead: number) => void = () => {},
+  ): Local<'v128'> {
+    const vectors = vectorsPerTurn(program)
+    const lanes = Array.from({ length: vectors }, () => this.f.local('v128'))
+    const take = (combine: (lane: Local<'v128'>) => void, width: Width, many: number): void => {
+      for (const [ahead, lane] of lanes.slice(0, many).entries()) {
+        steps.write('element', width, ahead)
+        combine(lane)
+        then(width, ahead)
+      }
+    }
+    if (folding.kind === 'sum') this.#sum(steps, lanes, take)
+    else this.#extreme(folding, steps, lanes, take)
+    return lanes[0]
+  }
+
+  #extreme({ identity, combine }: Folding, steps: Steps, lanes: readonly Local<'v128'>[], take: Take): void {
     const { f } = this
-    const each = (width: Width, take: () => void): void => {
-      steps.write('element', width)
-      take()
-      then(width)
-      this.advance(width)
-    }
-    if (kind === 'sum') {
-      this.#sum(steps, lanes, each)
-      return
-    }
+    const [first, ...others] = lanes
+    for (const lane of lanes) f.set(lane, identity)
+    const value = steps.output(0)
+    this.along(lanes.length, (width, many) => take((lane) => f.set(lane, combine(lane, value)), width, many))
+    for (const lane of others) f.set(first, combine(first, lane))
     const other = f.local('v128')
-    f.set(lanes, identity)
-    this.along((width) => each(width, () => f.set(lanes, combine(lanes, steps.output(0)))))
     for (const order of [
       [2, 3, 0, 1],
       [1, 0, 3, 2],
     ] as const) {
-      f.set(other, v128.shuffle(lanes, lanes, order))
-      f.set(lanes, combine(lanes, other))
+      f.set(other, v128.shuffle(first, first, order))
+      f.set(first, combine(first, other))
     }
   }
 
-  /** Runs of elements in the four lanes, the runs and what is left over in a double. */
-  #sum(steps: Steps, lanes: Local<'v128'>, each: (width: Width, take: () => void) => void): void {
+  /** Runs of elements in the lanes, the runs and what is left over in a double. */
+  #sum(steps: Steps, lanes: readonly Local<'v128'>[], take: Take): void {
     const { f, left } = this
+    const [first, ...others] = lanes
     const total = f.local('f64')
     const stop = f.local('i32')
-    const lane = (i: number): Code<'f32'> => f32x4.lane(lanes, i)
+    const lane = (i: number): Code<'f32'> => f32x4.lane(first, i)
+    const value = steps.output(0)
     f.set(total, f64.const(0))
     f.set(left, this.columns)
     f.while(i32.geU(left, 4), () => {
       f.set(stop, i32.select(i32.sub(left, RUN), i32.and(left, 3), i32.geU(left, RUN)))
-      f.set(lanes, f32x4.const(0))
-      f.loop((again) => {
-        each(4, () => f.set(lanes, f32x4.add(lanes, steps.output(0))))
-        f.step(left, -4)
-        again(i32.gtU(left, stop))
-      })
+      for (const sum of lanes) f.set(sum, f32x4.const(0))
+      for (const many of others.length > 0 ? [lanes.length, 1] : [1]) {
+        f.while(i32.geU(i32.sub(left, stop), 4 * many), () => {
+          take((sum) => f.set(sum, f32x4.add(sum, value)), 4, many)
+          this.#advance(4 * many)
+        })
+      }
+      for (const sum of others) f.set(first, f32x4.add(first, sum))
       const sum = f32.add(f32.add(lane(0), lane(1)), f32.add(lane(2), lane(3)))
       f.set(total, f64.add(total, f64.promote(sum)))
     })
     f.while(left, () => {
-      each(1, () => f.set(total, f64.add(total, f64.promote(f32x4.lane(steps.output(0), 0)))))
-      f.step(left, -1)
+      take(() => f.set(total, f64.add(total, f64.promote(f32x4.lane(value, 0)))), 1, 1)
+      this.#advance(1)
     })
-    f.set(lanes, f32x4.splat(f64.demote(total)))
+    f.set(first, f32x4.splat(f64.demote(total)))
   }
 }
+
+/** Computes some vectors of a program's values and combines each with its own lanes. */
+type Take = (combine: (lane: Local<'v128'>) => void, width: Width, vectors: number) => void
 
 /** What a reduction does with values of a type. */
 export interface Folding {

@@ -4,7 +4,7 @@ import type { Instruction, Program } from '../../program'
 import { i32 } from './code'
 import { type Body, Module, type Target } from './emitter'
 import { type Folding, Kernel, type Operand, type Pointer } from './kernel'
-import { load, type Source, Steps, store } from './steps'
+import { load, type Source, Steps, store, vectorsPerTurn, type Width } from './steps'
 
 /** Rows that are summed in registers before they go on to the output; few enough to stay in the first-level cache. */
 const ROWS = 64
@@ -38,12 +38,13 @@ export function elementwiseLoops(
   steps.write('call')
   kernel.eachRow(() => {
     steps.write('row')
-    kernel.along((width) => {
-      steps.write('element', width)
-      program.outputs.forEach((_, k) => {
-        kernel.store(program.usedInputs.length + k, steps.output(k), width)
-      })
-      kernel.advance(width)
+    kernel.along(vectorsPerTurn(program), (width, vectors) => {
+      for (let v = 0; v < vectors; v++) {
+        steps.write('element', width, v)
+        program.outputs.forEach((_, k) => {
+          kernel.store(program.usedInputs.length + k, steps.output(k), width, v)
+        })
+      }
     })
   })
 }
@@ -58,12 +59,10 @@ export function alongLoops(
 ): void {
   const kernel = new Kernel(f, block, operands)
   const steps = stepsOf(kernel, program)
-  const lanes = f.local('v128')
   steps.write('call')
   kernel.eachRow(() => {
     steps.write('row')
-    kernel.fold(folding, steps, lanes, () => {})
-    kernel.store(operands.length - 1, lanes, 1)
+    kernel.store(operands.length - 1, kernel.fold(folding, program, steps), 1)
   })
 }
 
@@ -86,7 +85,8 @@ export function acrossLoops(
   const inputs = starts.slice(0, out)
   const columns = starts.map(() => f.local('i32'))
   const [chunk, count, later] = [f.local('i32'), f.local('i32'), f.local('i32')]
-  const lanes = f.local('v128')
+  const vectors = vectorsPerTurn(program)
+  const lanes = Array.from({ length: vectors }, () => f.local('v128'))
   const all = (to: readonly Pointer[], from: readonly Pointer[]): void =>
     to.forEach((pointer, i) => {
       f.set(pointer, from[i])
@@ -95,13 +95,16 @@ export function acrossLoops(
   f.while(rows, () => {
     f.set(chunk, i32.select(i32.const(ROWS), rows, i32.gtU(rows, ROWS)))
     all(columns, starts)
-    kernel.along((width) => {
-      f.set(lanes, identity)
+    const strip = (width: Width, many: number): void => {
+      const sums = lanes.slice(0, many)
+      for (const lane of sums) f.set(lane, identity)
       f.set(count, chunk)
       all(at, columns)
       f.loop((again) => {
-        steps.write('element', width)
-        f.set(lanes, combine(lanes, steps.output(0)))
+        for (const [v, lane] of sums.entries()) {
+          steps.write('element', width, v)
+          f.set(lane, combine(lane, steps.output(0)))
+        }
         inputs.forEach((_, i) => {
           f.step(at[i], kernel.step(i))
         })
@@ -109,11 +112,13 @@ export function acrossLoops(
         again(count)
       })
       f.if(later, () => {
-        f.set(lanes, combine(load(dtype, at[out], width), lanes))
+        for (const [v, lane] of sums.entries()) {
+          f.set(lane, combine(load(dtype, at[out], width, v), lane))
+        }
       })
-      f.run(store(f, dtype, at[out], lanes, width))
-      kernel.advance(width, columns)
-    })
+      for (const [v, lane] of sums.entries()) f.run(store(f, dtype, at[out], lane, width, v))
+    }
+    kernel.along(vectors, strip, columns)
     inputs.forEach((start, i) => {
       f.step(start, i32.mul(kernel.step(i), chunk))
     })

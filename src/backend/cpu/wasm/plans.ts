@@ -8,12 +8,9 @@ import { Expr, input, topological } from '../../expr'
 import { type Instruction, Program } from '../../program'
 import type { RowPlan } from '../../rows'
 import { i32x4 } from './code'
-import type { Body } from './emitter'
+import type { Body, Local } from './emitter'
 import { type Folding, foldingOf, Kernel, type Operand, type Pointer } from './kernel'
-import { type Source, Steps, type Width } from './steps'
-
-/** Kinds that cost more than the store and load that save them. */
-const DEAR = new Set(['exp', 'expm1', 'log', 'log1p', 'tanh', 'sigmoid', 'erf'])
+import { isDear, type Source, Steps, vectorsPerTurn, type Width } from './steps'
 
 /** A plan ready to be written. */
 export interface Writable {
@@ -35,7 +32,7 @@ export function writableOf(plan: RowPlan): Writable | null {
   const { operands, reductions, elements } = plan
   const last = reductions.at(-1)?.program.exprs[0]
   const kept = operands.length + 1 + reductions.length
-  if (last && elements && topological([last]).some((e) => DEAR.has(e.kind))) {
+  if (last && elements && topological([last]).some(isDear)) {
     const exprs = elements.exprs.map((e) => replaced(e, last, input(kept)))
     const program = new Program(exprs, kept + 1, elements.scalarCount)
     const reads = program.usedInputs
@@ -68,7 +65,7 @@ export function planLoops(
   const firstElement = inputs
   const firstRow = inputs + (elements?.outputs.length ?? 0)
   const position = f.local('v128')
-  const reduced = foldings.map(() => f.local('v128'))
+  const reduced: Local<'v128'>[] = []
 
   const sourceOf = ({ kind, value, ...step }: Instruction): Source => {
     if (kind === 'scalar') return kernel.scalar({ kind, value, ...step })
@@ -81,7 +78,7 @@ export function planLoops(
   const firstOf = (step: Instruction): Source => {
     const source = sourceOf(step)
     if (source.level !== 'element') return source
-    return { level: 'row', read: () => (step.value === inputs ? i32x4.const(0) : source.read(1)) }
+    return { level: 'row', read: () => (step.value === inputs ? i32x4.const(0) : source.read(1, 0)) }
   }
   const begin = (steps: Steps): void => {
     kernel.beginRow()
@@ -100,8 +97,8 @@ export function planLoops(
     folded.forEach((steps, r) => {
       begin(steps)
       const keeps = kept !== null && r === folded.length - 1
-      kernel.fold(foldings[r], steps, reduced[r], (width) => {
-        if (keeps) kernel.store(firstElement, steps.output(0), width)
+      reduced[r] = kernel.fold(foldings[r], plan.reductions[r].program, steps, (width, ahead) => {
+        if (keeps) kernel.store(firstElement, steps.output(0), width, ahead)
         move(width)
       })
     })
@@ -113,13 +110,14 @@ export function planLoops(
     }
     if (!ofElements) return
     begin(ofElements)
-    kernel.along((width) => {
-      ofElements.write('element', width)
-      elements.outputs.forEach((_, k) => {
-        kernel.store(firstElement + k, ofElements.output(k), width)
-      })
-      kernel.advance(width)
-      move(width)
+    kernel.along(vectorsPerTurn(elements), (width, vectors) => {
+      for (let v = 0; v < vectors; v++) {
+        ofElements.write('element', width, v)
+        elements.outputs.forEach((_, k) => {
+          kernel.store(firstElement + k, ofElements.output(k), width, v)
+        })
+        move(width)
+      }
     })
   })
 }

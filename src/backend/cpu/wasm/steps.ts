@@ -6,7 +6,7 @@
 
 import type { ScalarType } from '../../expr'
 import type { Instruction, Program } from '../../program'
-import type { DType } from '../../types'
+import { BYTES_PER_ELEMENT, type DType } from '../../types'
 import { f32, f32x4, i32, i32x4, type Statement, v128, type V128 } from './code'
 import type { Body, Local } from './emitter'
 import { erf, exp, expm1, log, log1p, max, min, sigmoid, sign, tanh } from './functions'
@@ -26,7 +26,8 @@ type Vector = Local<'v128'>
 /** Where a value comes from that no step computes: an input or a scalar. */
 export interface Source {
   readonly level: Level
-  read(width: Width): V128
+  /** With `ahead`, so many vectors after the current one. */
+  read(width: Width, ahead: number): V128
 }
 
 /** The steps of a program, written level by level into the body of a function. */
@@ -55,10 +56,10 @@ export class Steps {
   }
 
   /** Computes the steps of a level. */
-  write(level: Level, width: Width = 4): void {
+  write(level: Level, width: Width = 4, ahead = 0): void {
     this.#program.instructions.forEach((step, i) => {
       if (this.#levels[i] !== level) return
-      this.#f.set(this.#values[i], this.#sources[i]?.read(width) ?? this.#code(step))
+      this.#f.set(this.#values[i], this.#sources[i]?.read(width, ahead) ?? this.#code(step))
     })
   }
 
@@ -170,20 +171,44 @@ function cast(x: Vector, from: ScalarType, to: ScalarType): V128 {
   return from === 'int' && to === 'float' ? i32x4.toFloat(x) : x
 }
 
-/** Reads elements of a dtype, or spreads a single one over all lanes. */
-export function load(dtype: DType, at: Local<'i32'>, width: Width): V128 {
-  if (dtype !== 'bool') return width === 4 ? v128.load(at) : v128.load32Splat(at)
-  const bytes = width === 4 ? v128.widenBytes(v128.load32Zero(at)) : i32x4.splat(i32.load8U(at))
+/** Reads elements of a dtype, or spreads a single one over all lanes; with `ahead`, so many vectors further on. */
+export function load(dtype: DType, at: Local<'i32'>, width: Width, ahead = 0): V128 {
+  const offset = 4 * ahead * BYTES_PER_ELEMENT[dtype]
+  if (dtype !== 'bool') return width === 4 ? v128.load(at, offset) : v128.load32Splat(at, offset)
+  const bytes =
+    width === 4 ? v128.widenBytes(v128.load32Zero(at, offset)) : i32x4.splat(i32.load8U(at, offset))
   return i32x4.ne(bytes, i32x4.const(0))
 }
 
-/** Writes four elements, or the first. */
-export function store(f: Body, dtype: DType, at: Local<'i32'>, value: V128, width: Width): Statement {
+/** Writes four elements, or the first; with `ahead`, so many vectors further on. */
+export function store(
+  f: Body,
+  dtype: DType,
+  at: Local<'i32'>,
+  value: V128,
+  width: Width,
+  ahead = 0,
+): Statement {
+  const offset = 4 * ahead * BYTES_PER_ELEMENT[dtype]
   if (dtype !== 'bool') {
-    return width === 4 ? v128.store(at, value) : f32.store(at, f32x4.lane(value, 0))
+    return width === 4 ? v128.store(at, value, offset) : f32.store(at, f32x4.lane(value, 0), offset)
   }
   const bits = f.local('v128', v128.and(value, i32x4.const(1)))
-  if (width === 1) return i32.store8(at, i32x4.lane(bits, 0))
+  if (width === 1) return i32.store8(at, i32x4.lane(bits, 0), offset)
   const halves = f.local('v128', v128.narrowToHalves(bits))
-  return i32.store(at, i32x4.lane(v128.narrowToBytes(halves), 0))
+  return i32.store(at, i32x4.lane(v128.narrowToBytes(halves), 0), offset)
 }
+
+/** Kinds that take many instructions: dearer than a store and a load that save them, or than a turn of a loop. */
+const DEAR = new Set(['exp', 'expm1', 'log', 'log1p', 'tanh', 'sigmoid', 'erf'])
+
+export function isDear({ kind }: { readonly kind: string }): boolean {
+  return DEAR.has(kind)
+}
+
+/** Vectors that a loop takes in one turn: several where a program does so little that the turn itself would cost. */
+export function vectorsPerTurn({ instructions }: Program): number {
+  return instructions.length <= CHEAP && !instructions.some(isDear) ? 4 : 1
+}
+
+const CHEAP = 8
