@@ -4,12 +4,13 @@
 
 import { ArgumentError, FormatError } from '../errors'
 
-const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const
-const PARITY = 0x1bd11bda
+export const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const
+/** The third word of a key is this with the other two, by exclusive or. */
+export const KEY_PARITY = 0x1bd11bda
 
 /** Encrypts the counter (c0, c1) under the key (k0, k1): two random uint32 words. All arguments are uint32. */
 export function threefry2x32(k0: number, k1: number, c0: number, c1: number): [number, number] {
-  const keys = [k0, k1, PARITY ^ k0 ^ k1]
+  const keys = [k0, k1, KEY_PARITY ^ k0 ^ k1]
   let x0 = (c0 + k0) | 0
   let x1 = (c1 + k1) | 0
   for (let round = 0; round < 20; round++) {

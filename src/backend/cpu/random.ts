@@ -1,10 +1,14 @@
 // Random fills; the scheme is documented at `RandomKind`. Every element depends on its own position only.
 
 import type { HostArray, RandomKind, View } from '../types'
-import { arrayOf } from './buffer'
 import { count } from '../collapse'
+import { arrayOf, bufferOf } from './buffer'
+import { wasmBernoulli } from './wasm/random'
 
 const TWO_POW_M24 = 2 ** -24
+
+/** Elements below which WASM is not worth a call. */
+const SMALLEST = 64
 
 /** Words are drawn this many at a time. */
 const WORDS = 1024
@@ -17,7 +21,12 @@ export function random(kind: RandomKind, seed: number, stream: number, output: V
   const normal = kind.kind === 'normal'
   // An element takes half a block of two words, a normal one a whole block.
   const perBatch = normal ? WORDS / 2 : WORDS
-  for (let done = 0; done < n; done += perBatch) {
+  let drawn = 0
+  if (kind.kind === 'bernoulli' && output.dtype === 'bool' && n >= SMALLEST) {
+    const { heap, ptr } = bufferOf(output)
+    drawn = wasmBernoulli(heap, kind.p, seed, stream, ptr + output.offset, n)
+  }
+  for (let done = drawn; done < n; done += perBatch) {
     const size = Math.min(perBatch, n - done)
     const blocks = normal ? size : (size + 1) >> 1
     const first = normal ? done : done / 2
