@@ -23,6 +23,7 @@ const layers: string[][] = [
   ['parquet'],
   ['models'],
   ['train'],
+  ['compress'],
   ['report'],
   ['index'],
   ['testing'],

@@ -45,6 +45,17 @@ export {
   MSELoss,
   SmoothL1Loss,
 } from './pair-loss'
+export {
+  bakeParametrization,
+  namedOriginals,
+  Parametrization,
+  type ParametrizationConfig,
+  Parametrized,
+  type ParametrizedEntry,
+  parametrizationsOf,
+  parametrize,
+  removeParametrization,
+} from './parametrize'
 export { AvgPool2d, MaxPool2d } from './pooling'
 export type { RecurrentOptions, SequenceMask } from './recurrent-layer'
 export { RMSNorm, type RMSNormOptions } from './rms-norm'

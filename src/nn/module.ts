@@ -9,7 +9,7 @@ import { ArgumentError, FormatError } from '../errors'
 import { enterModule, leaveModule } from '../tensor/context'
 import { copyInto } from '../tensor/mutate'
 import { cpu, to } from '../tensor/ops/cast'
-import { escapeScopes, noGrad } from '../tensor/scope'
+import { eachTensor, escapeScopes, noGrad } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
 import { scalarType, Tensor } from '../tensor/tensor'
 import { Buffer, Parameter } from './parameter'
@@ -18,6 +18,15 @@ import { Buffer, Parameter } from './parameter'
 export type StateDict = Record<string, Tensor>
 
 type Owned = Module | Parameter | Buffer
+
+/** Where a module holds something: `owner[property]`, the owner being the module or an array in it. */
+export interface Slot<Member = Owned> {
+  /** As in a state dict, without the module's own path. */
+  readonly name: string
+  readonly member: Member
+  readonly owner: object
+  readonly property: string
+}
 
 /** A module whose forward takes one tensor to one tensor. */
 export type Layer = Module & { forward(input: Tensor): Tensor }
@@ -31,6 +40,28 @@ interface Frame {
 /** The modules whose `forward` is running, outermost first. */
 const running: Frame[] = []
 const namesWithin = new WeakMap<Module, Map<Module, string>>()
+
+/** Tensors that live until the outermost running `forward` ends. */
+const untilEnd = new Set<Tensor>()
+
+/**
+ * Keeps a tensor for the rest of the outermost `forward` that is running, whatever scopes end before, and releases it
+ * then, unless it is part of the output. False if none is running.
+ */
+export function keepDuringForward(tensor: Tensor): boolean {
+  if (running.length === 0) return false
+  untilEnd.add(escapeScopes(tensor))
+  return true
+}
+
+function releaseAfterForward(output: unknown): void {
+  if (untilEnd.size === 0) return
+  eachTensor(output, (t) => {
+    untilEnd.delete(t)
+  })
+  for (const t of untilEnd) t.dispose('a parametrized tensor used after the forward that computed it')
+  untilEnd.clear()
+}
 
 /** Path of `inner` below `outer`, or null if it is not part of it. */
 function nameWithin(outer: Module, inner: Module): string | null {
@@ -96,11 +127,14 @@ export abstract class Module {
     const path = pathOf(this)
     running.push({ module: this, path })
     enterModule(path === '' ? this.constructor.name : path)
+    let output: R | undefined
     try {
-      return fn()
+      output = fn()
+      return output
     } finally {
       leaveModule()
       running.pop()
+      if (running.length === 0) releaseAfterForward(output)
     }
   }
 
@@ -131,17 +165,7 @@ export abstract class Module {
 
   /** Own modules, parameters and buffers, those in arrays too, in the order of declaration. */
   #members(): [name: string, member: Owned][] {
-    const { keys } = this.constructor as typeof Module
-    const found: [string, Owned][] = []
-    const visit = (name: string, value: unknown): void => {
-      if (value instanceof Module || value instanceof Parameter || value instanceof Buffer)
-        found.push([name, value])
-      else if (Array.isArray(value)) {
-        for (const [i, item] of value.entries()) visit(join(name, String(i)), item)
-      }
-    }
-    for (const [name, value] of Object.entries(this)) visit(keys[name] ?? snakeCase(name), value)
-    return found
+    return slotsOf(this).map(({ name, member }) => [name, member])
   }
 
   /** Every parameter and buffer under every name it has, in the order of a state dict. */
@@ -347,6 +371,22 @@ export abstract class Module {
     fn(this)
     return this
   }
+}
+
+/** Where a module holds its own modules, parameters and buffers, in the order of declaration. */
+export function slotsOf(module: Module): Slot[] {
+  const { keys } = module.constructor as typeof Module
+  const found: Slot[] = []
+  const visit = (name: string, member: unknown, owner: object, property: string): void => {
+    if (member instanceof Module || member instanceof Parameter || member instanceof Buffer)
+      found.push({ name, member, owner, property })
+    else if (Array.isArray(member)) {
+      for (const [i, item] of member.entries()) visit(join(name, String(i)), item, member, String(i))
+    }
+  }
+  for (const [property, value] of Object.entries(module))
+    visit(keys[property] ?? snakeCase(property), value, module, property)
+  return found
 }
 
 /** Entries whose value was not seen before. */

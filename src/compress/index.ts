@@ -1,0 +1,14 @@
+// `evenfold/compress`: models made smaller. What `evenfold` exports under `compress`.
+
+export { type PassRecord, passesOf } from './passes'
+export type { Amount } from './prune/amount'
+export { Mask } from './prune/mask'
+export {
+  makePermanent,
+  prune,
+  type PrunedParameter,
+  type PruneOptions,
+  setMask,
+  undoPruning,
+} from './prune/prune'
+export { movementScores, type Scores, snipScores, taylorScores, wandaScores } from './prune/scores'
