@@ -35,6 +35,9 @@ export class Bindings {
   readonly #names: string[] = []
   #cell = -1
 
+  /** `lanes` 4: arrays are of vectors of four elements, and an index counts those. */
+  constructor(readonly lanes: 1 | 4 = 1) {}
+
   /** Adds a window; returns the WGSL name of its array. */
   add(view: View, written = false): string {
     const block = blockOf(view)
@@ -69,7 +72,7 @@ export class Bindings {
 
   /** Identifies element types and which window is where. */
   get key(): string {
-    return `${this.#elements.join()}:${this.#names.join()}`
+    return `${this.lanes}:${this.#elements.join()}:${this.#names.join()}`
   }
 
   /** Declarations of the arrays and of `params` with room for the given slot. */
@@ -78,7 +81,7 @@ export class Bindings {
       const mode = this.#access[k] === 'w' ? 'read_write' : 'read'
       return k === this.#cell
         ? `@group(0) @binding(${k}) var<storage, read_write> failure: array<atomic<u32>>;`
-        : `@group(0) @binding(${k}) var<storage, ${mode}> b${k}: array<${element}>;`
+        : `@group(0) @binding(${k}) var<storage, ${mode}> b${k}: array<${this.lanes === 4 ? `vec4<${element}>` : element}>;`
     })
     lines.push(`@group(1) @binding(0) var<uniform> params: array<vec4<u32>, ${slotBytes / 16}>;`)
     return lines.join('\n')

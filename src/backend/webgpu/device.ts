@@ -127,7 +127,7 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const
 
-const OPTIONAL_FEATURES = ['timestamp-query'] as const
+const OPTIONAL_FEATURES = ['timestamp-query', 'subgroups'] as const
 
 /** A device with all the adapter has to give. Throws DeviceError where there is no adapter. */
 export async function requestDevice(gpu: GPU): Promise<{ device: GPUDevice; adapter: GPUAdapter }> {
@@ -144,7 +144,7 @@ export async function requestDevice(gpu: GPU): Promise<{ device: GPUDevice; adap
     const value = adapter.limits[name]
     if (typeof value === 'number') requiredLimits[name] = value
   }
-  // Timestamps are for `profile`.
+  // Timestamps are for `profile`, subgroups for kernels.
   const requiredFeatures = OPTIONAL_FEATURES.filter((name) => adapter.features.has(name))
   try {
     return { device: await adapter.requestDevice({ requiredLimits, requiredFeatures }), adapter }

@@ -51,6 +51,11 @@ export class Engine {
     return buffer
   }
 
+  /** Whether invocations can hand values to their neighbours. */
+  get subgroups(): boolean {
+    return this.device.gpu.features.has('subgroups')
+  }
+
   /** Most buffers one kernel may bind. */
   get maxBindings(): number {
     return this.device.gpu.limits.maxStorageBuffersPerShaderStage

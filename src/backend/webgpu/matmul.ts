@@ -1,4 +1,4 @@
-// Matrix products: see shaders/matmul.wgsl and matmul-tiled.wgsl.
+// Matrix products: see shaders/matmul.wgsl, matmul-tiled.wgsl and, from matmul-registers.ts, matmul-registers.wgsl.
 
 import plainTemplate from '../../../shaders/matmul.wgsl'
 import tiledTemplate from '../../../shaders/matmul-tiled.wgsl'
@@ -8,6 +8,7 @@ import { Program } from '../program'
 import type { View } from '../types'
 import { Bindings, elementOf } from './bindings'
 import type { Engine } from './engine'
+import { matmulRegisters } from './matmul-registers'
 import { offsetsCode } from './params'
 import { reduce } from './reduce'
 
@@ -30,6 +31,7 @@ export function matmul(engine: Engine, a: View, b: View, out: View, accumulate: 
     reduceProducts(engine, a, b, out)
     return
   }
+  if (engine.fallback && matmulRegisters(engine, a, b, out, accumulate)) return
   const tile = engine.fallback ? REGISTER_TILE : tileFor(m, n, batches)
   const bindings = new Bindings()
   const A = bindings.add(a)

@@ -2,7 +2,8 @@
 //
 //   //#if NAME … //#else … //#end   lines are kept where the value NAME is true (blocks do not nest);
 //   {{NAME}}                        becomes the value NAME, which must be given;
-//   calls of ef_…                   the functions of prelude.wgsl that are called are put in front, with those they call.
+//   calls of ef_…                   the functions of prelude.wgsl that are called are put in front, with those they call;
+//                                   lines that enable a feature stay the first ones.
 //
 // Static choices only (dtypes, rank, which buffers coincide): whatever changes from call to call is uniform data.
 
@@ -28,7 +29,8 @@ export function specialise(template: string, values: TemplateValues): string {
     else keep = directive[1] === 'end' || !keep
   }
   const body = lines.join('\n').replace(/\{\{(\w+)\}\}/g, (_, name: string) => String(valueNamed(name)))
-  return `${calledFunctions(body)}\n${body}`
+  const enabled = body.match(/^enable .*\n/gm) ?? []
+  return `${enabled.join('')}${calledFunctions(body)}\n${body.replace(/^enable .*\n/gm, '')}`
 }
 
 let library: Map<string, string> | null = null
