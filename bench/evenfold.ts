@@ -1,5 +1,7 @@
 // evenfold's own side of the benchmark, in a process of its own.
 
+import { packPanels, packRows, panelShape, quadsOf } from '../src/backend/int8'
+import { getBackend } from '../src/backend/registry'
 import * as ef from '../src/index'
 import { nn, optim } from '../src/index'
 import { serve, type Job, median, type Prepared } from './child'
@@ -25,6 +27,15 @@ function fill(model: nn.Module): void {
 }
 
 const TABLES = new Set(['embedding.weight', 'position'])
+
+/** Normal values in -128 to 127, or of 7 bits in 0 to 127. */
+function int8Values(name: string, count: number, bits: number): Int8Array {
+  const zero = bits === 7 ? 64 : 0
+  const scale = 2 ** bits / 8
+  return Int8Array.from(values(name, count), (v) =>
+    Math.max(bits === 7 ? 0 : -128, Math.min(127, Math.round(zero + scale * v))),
+  )
+}
 
 /** A step that only computes something. */
 function forward(compute: () => ef.Tensor): Prepared['step'] {
@@ -125,6 +136,18 @@ function stepOf(workload: string, sizes: Sizes): Prepared['step'] {
     case 'matmul': {
       const [a, b] = ['a', 'b'].map((name) => given(name, [sizes.n!, sizes.n!]))
       return forward(() => ef.matmul(a!, b!))
+    }
+    case 'int8': {
+      const { n, bits } = sizes
+      const [a, b] = ['a', 'b'].map((name) => int8Values(name, n! * n!, bits!))
+      const left = ef.tensor(packRows(a!, n!, n!), { shape: [n!, quadsOf(n!)] })
+      const right = ef.tensor(packPanels(b!, n!, n!), { shape: panelShape(n!, n!) })
+      const out = ef.zeros([n!, n!], { dtype: 'int32' })
+      const backend = getBackend('cpu')
+      return async () => {
+        backend.matmulInt8?.(left.view(), right.view(), out.view(), bits === 7)
+        return undefined
+      }
     }
     case 'eltwise': {
       const x = given('x', [sizes.n!])

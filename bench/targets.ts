@@ -64,6 +64,19 @@ function cpu(
   )
 }
 
+/** Products of int8 beside those of float32; with 7 bits where relaxed SIMD can use that. */
+function int8(bits: 7 | 8, times: number, aim?: Goal): Target[] {
+  const engine = `evenfold-cpu-1t${bits === 7 ? '+fma' : ''}`
+  return [256, 512, 1024].map((n) => ({
+    bench: bits === 7 ? `int8:${n}:bits=7` : `int8:${n}`,
+    engine,
+    figure: 'ms',
+    beside: [{ bench: `matmul:${n}`, engine }],
+    must: { times },
+    ...(aim && { aim }),
+  }))
+}
+
 function dispatches(bench: string, must: number, aim: number): Target {
   return {
     bench,
@@ -95,6 +108,8 @@ const EMBEDDING_SHARE = 1.15
 export const TARGETS: readonly Target[] = [
   ...cpu(PRODUCTS, { threads: 1, beside: ['tfjs-wasm'], must: 0.95, fma: 1.2, aim: { rate: 60 } }),
   ...cpu(PRODUCTS, { beside: ['jax-js-2t'], must: 1.1, fma: 1.4, aim: { times: 1.9 } }),
+  ...int8(8, 1.3),
+  ...int8(7, 3, { rate: 250 }),
   ...cpu(['eltwise'], { threads: 1, beside: ONE_THREAD, must: 5, aim: { floors: 1 } }),
   ...cpu(['layernorm'], { threads: 1, beside: ONE_THREAD, must: 4, aim: { floors: 1 } }),
   ...cpu(['softmax'], { beside: TWO_THREADS, must: 1.2, aim: { times: 2 } }),

@@ -73,6 +73,13 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     flops: ({ n }) => 2 * n! ** 3,
     bytes: ({ n }) => 3 * FLOAT * n! ** 2,
   },
+  /** With bits 7 the left operand's values are in 0 to 127, else in -128 to 127. */
+  int8: {
+    sizes: { n: 512, bits: 8 },
+    tiny: { n: 12, bits: 8 },
+    flops: ({ n }) => 2 * n! ** 3,
+    bytes: ({ n }) => (2 + FLOAT) * n! ** 2,
+  },
   eltwise: { sizes: { n: 4 << 20 }, tiny: { n: 40 }, flops: () => 0, bytes: ({ n }) => 2 * FLOAT * n! },
   softmax: rows,
   layernorm: rows,
@@ -96,7 +103,13 @@ export const DEFAULT_BENCHES: readonly string[] = [
   'matmul:256',
   'matmul:512',
   'matmul:1024',
-  ...Object.keys(WORKLOADS).slice(1),
+  'int8:256',
+  'int8:512',
+  'int8:1024',
+  'int8:256:bits=7',
+  'int8:512:bits=7',
+  'int8:1024:bits=7',
+  ...Object.keys(WORKLOADS).slice(2),
 ]
 
 export interface Bench {

@@ -255,6 +255,13 @@ export interface Backend {
   matmul(a: View, b: View, out: View, accumulate: boolean): void
 
   /**
+   * `out = a @ b` of int8 values, which lie as int8.ts says: a [M, quads] of any row stride, b contiguous panels, out
+   * [M, N] of any row stride, all int32. Sums are exact (they wrap as int32 does). With `sevenBits` the values of a are
+   * in 0 to 127, which some processors multiply faster.
+   */
+  matmulInt8?(a: View, b: View, out: View, sevenBits: boolean): void
+
+  /**
    * `out[.., i, ..] = x[.., index[.., i, ..], ..]` along `dim`. `index` (int32) and `out` have one shape; it equals
    * x's shape except at `dim`. Negative ids do not count from the end. An id out of range: cpu throws IndexError;
    * webgpu writes 0 and reports an IndexError at the next read.

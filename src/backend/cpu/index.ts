@@ -18,10 +18,12 @@ import { elementwise } from './elementwise'
 import { gather, scatterAdd } from './gather'
 import { createHeap, type Heap, type HeapOptions } from './heap'
 import { matmul } from './matmul'
+import { matmulInt8 } from './matmul-int8'
 import { argSort, cumsum } from './order'
 import { random } from './random'
 import { argReduce, reduce } from './reduce'
 import { wasmMatmul } from './wasm/matmul'
+import { wasmMatmulInt8 } from './wasm/matmul-int8'
 import { wasmReduce, wasmRows } from './wasm/programs'
 
 /** Runs everything at once on the calling thread; the methods are documented at `Backend`. */
@@ -103,6 +105,10 @@ export class CpuBackend implements Backend {
 
   matmul(a: View, b: View, out: View, accumulate: boolean): void {
     if (!wasmMatmul(a, b, out, accumulate)) matmul(a, b, out, accumulate)
+  }
+
+  matmulInt8(a: View, b: View, out: View, sevenBits: boolean): void {
+    if (!wasmMatmulInt8(a, b, out, sevenBits)) matmulInt8(a, b, out)
   }
 
   gather(x: View, dim: number, index: View, out: View): void {

@@ -186,6 +186,20 @@ export const i32x4 = {
   max: vectorOp(0xb8),
   /** Each lane to the nearest float32. */
   toFloat: vectorUnary(0xfa),
+  /** Lane i: the products of int16 lanes 2i and 2i + 1, added. */
+  dotHalves: vectorOp(0xba),
+  /** Lane i: the four products of bytes 4i to 4i + 3, added to c; for bytes of b in 0 to 127. Needs relaxed SIMD. */
+  relaxedDotBytes: vectorTernary(0x113),
+}
+
+/** Eight int16. */
+export const i16x8 = {
+  const: (value: number): V128 => build('v128', [i32.const(value)], simd(0x10)),
+  shl: shift(0x8b),
+  /** Keeps the sign. */
+  shr: shift(0x8c),
+  /** Lane i: the products of bytes 2i and 2i + 1, added; for bytes of b in 0 to 127. Needs relaxed SIMD. */
+  relaxedDotBytes: vectorOp(0x112),
 }
 
 export const f32x4 = {

@@ -63,11 +63,13 @@ export function gemm(target: Target): Uint8Array<ArrayBuffer> {
   return module.bytes()
 }
 
-function each<T>(items: readonly T[], write: (item: T, index: number) => void): void {
+/** `forEach` for callbacks that return something. */
+export function each<T>(items: readonly T[], write: (item: T, index: number) => void): void {
   for (const [i, item] of items.entries()) write(item, i)
 }
 
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
+/** 0 to n - 1. */
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 const locals = (f: Body, n: number): Local<'v128'>[] => range(n).map(() => f.local('v128'))
 
 /** The transpose of four vectors as a 4 x 4 matrix. */
