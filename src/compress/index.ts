@@ -1,5 +1,6 @@
 // `evenfold/compress`: models made smaller. What `evenfold` exports under `compress`.
 
+export * from './distill'
 export { type PassRecord, passesOf } from './passes'
 export type { Amount } from './prune/amount'
 export { Mask } from './prune/mask'
