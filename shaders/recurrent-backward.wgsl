@@ -5,6 +5,9 @@
 // step. Params as recurrent.wgsl with offsets of weights, carry, gradient, kept, states, dgi, dgh. Computes, from the
 // gradients of the last states in carry: the cell's gradient program, and what flows back through the product: carry of
 // state 0 += dgh weights. Leaves the gradients of the first states in carry.
+//#if QUADS
+enable subgroups;
+//#end
 {{BINDINGS}}
 const H = {{H}}u;
 const GATES = {{G}}u;
@@ -12,16 +15,27 @@ const STATES = {{N}}u;
 const KEPT = {{K}}u;
 const LANES = {{LANES}}u;
 const UNITS = {{UNITS}}u;
+const AT_ONCE = {{AT_ONCE}}u;
 {{SPACE}} through: array<vec4<f32>, GATES * H>;
 
 @compute @workgroup_size({{SIZE}})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-{{BLOCK}}
+  let block = ef_flat(group, 0u, 1u);
+  if (block >= params[0].x) { return; }
+//#if SHARED
+  let own = lane;
+//#else
+  let own = 0u;
+//#end
   let T = params[0].w;
   let B = params[1].x;
   let D = params[1].y;
   let d = block / params[1].z;
+//#if SHARED
   let row0 = block % params[1].z * 4u;
+//#else
+  let row0 = (block % params[1].z * {{SIZE}}u + lane) * 4u;
+//#end
   var carry: array<vec4<f32>, STATES * UNITS>;
   for (var u = 0u; u < UNITS; u++) {
     let j = own + u * LANES;
@@ -50,12 +64,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#if SHARED
     workgroupBarrier();
 //#end
-    for (var u = 0u; u < UNITS; u++) {
-      let j = own + u * LANES;
-      if (j >= H) { break; }
-      var sum = vec4<f32>();
-      for (var k = 0u; k < GATES * H; k++) { sum += {{WEIGHTS}}[params[3].x + (d * GATES * H + k) * H + j] * through[k]; }
-      carry[u] += sum;
+    for (var u0 = 0u; u0 < UNITS; u0 += AT_ONCE) {
+      let j0 = own + u0 * LANES;
+      if (j0 >= H) { break; }
+{{SUMS}}
+      for (var c = 0u; c < AT_ONCE; c++) { carry[u0 + c] += sum0[c]; }
     }
 //#if SHARED
     workgroupBarrier();

@@ -1,10 +1,8 @@
 // Matrix products on webgpu against the cpu, both kernels: with workgroup memory (for GPUs) and without (for software).
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
-import { platform } from '#platform'
-import { createWebGpuBackend } from '../src/backend/webgpu'
 import { contiguous, type Layout, layoutOf, randomArray } from './support/naive'
-import { Twins, useTwins } from './support/twins'
+import { useTwins } from './support/twins'
 
 describe.each([
   ['software', true],
@@ -153,19 +151,8 @@ describe.each([
   ['with subgroups', true],
   ['without', false],
 ])('tiles in registers, %s', (_, subgroups) => {
-  async function withTwins(work: (twins: Twins) => Promise<void>): Promise<void> {
-    const adapter = await (await platform.requestGPU())?.requestAdapter()
-    const features: GPUFeatureName[] = subgroups && adapter?.features.has('subgroups') ? ['subgroups'] : []
-    const device = await adapter?.requestDevice({ requiredFeatures: features })
-    if (!device) throw new Error('no device')
-    const twins = new Twins(await createWebGpuBackend({ device, fallback: true }))
-    try {
-      await work(twins)
-    } finally {
-      twins.gpu.destroy()
-      device.destroy()
-    }
-  }
+  const twins = useTwins({ fallback: true, subgroups })
+  afterEach(() => twins().release())
   const matrix = (rows: number, columns: number, turned: boolean, batch = 0): Layout => {
     // Room between the rows, the columns and the matrices.
     const pitch = 4 * Math.ceil((turned ? rows : columns) / 4) + 4
@@ -178,59 +165,57 @@ describe.each([
     }
   }
 
-  it('every layout, edge and batch, overwriting or adding', () =>
-    withTwins(async (twins) => {
-      for (const [m, n, k, batch] of [
-        [24, 16, 4, 0],
-        [32, 32, 32, 2],
-        [33, 36, 20, 0],
-        [45, 44, 8, 3],
+  it('every layout, edge and batch, overwriting or adding', async () => {
+    for (const [m, n, k, batch] of [
+      [24, 16, 4, 0],
+      [32, 32, 32, 2],
+      [33, 36, 20, 0],
+      [45, 44, 8, 3],
+    ]) {
+      for (const [aTurned, bTurned] of [
+        [false, false],
+        [false, true],
+        [true, false],
+        [true, true],
       ]) {
-        for (const [aTurned, bTurned] of [
-          [false, false],
-          [false, true],
-          [true, false],
-          [true, true],
-        ]) {
-          const accumulate = aTurned
-          const layouts = [
-            matrix(m, k, aTurned, batch),
-            matrix(k, n, bTurned, batch),
-            matrix(m, n, false, batch),
-          ]
-          const [a, b, out] = layouts.map((l, i) =>
-            twins.place('float32', l, randomArray('float32', l.length, m + i)),
-          )
-          twins.run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, accumulate))
-          await twins.expectSame(out, { relative: 1e-6, absolute: 1e-6 + 1e-7 * k })
-          twins.release()
-        }
-      }
-    }))
-
-  it('are chosen by shape and layout', () =>
-    withTwins(async (twins) => {
-      const kernels = (m: number, n: number, k: number, out = contiguous([m, n])): number => {
-        const before = twins.gpu.stats.pipelines
-        const [a, b, c] = [contiguous([m, k]), contiguous([k, n]), out].map((l) =>
-          twins.place('float32', l, randomArray('float32', l.length, 1)),
+        const accumulate = aTurned
+        const layouts = [
+          matrix(m, k, aTurned, batch),
+          matrix(k, n, bTurned, batch),
+          matrix(m, n, false, batch),
+        ]
+        const [a, b, out] = layouts.map((l, i) =>
+          twins().place('float32', l, randomArray('float32', l.length, m + i)),
         )
-        twins.run([a, b, c], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
-        twins.release()
-        return twins.gpu.stats.pipelines - before
+        twins().run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, accumulate))
+        await twins().expectSame(out, { relative: 1e-6, absolute: 1e-6 + 1e-7 * k })
+        twins().release()
       }
-      // The simple kernel is the same for all of these: mostly edge, K or N not in fours, an offset, turned results.
-      expect(kernels(4, 4, 4)).toBe(1)
-      const shifted = contiguous([32, 32], 1)
-      const turned = { ...contiguous([32, 32]), strides: [1, 32] }
-      for (const count of [
-        kernels(8, 16, 4),
-        kernels(32, 32, 6),
-        kernels(32, 30, 4),
-        kernels(32, 32, 4, shifted),
-        kernels(32, 32, 4, turned),
-      ])
-        expect(count).toBe(0)
-      expect(kernels(32, 32, 4)).toBe(1)
-    }))
+    }
+  })
+
+  it('are chosen by shape and layout', async () => {
+    const kernels = (m: number, n: number, k: number, out = contiguous([m, n])): number => {
+      const before = twins().gpu.stats.pipelines
+      const [a, b, c] = [contiguous([m, k]), contiguous([k, n]), out].map((l) =>
+        twins().place('int32', l, randomArray('int32', l.length, 1)),
+      )
+      twins().run([a, b, c], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
+      twins().release()
+      return twins().gpu.stats.pipelines - before
+    }
+    // Of integers, so that all kernels are new. The simple one is the same for all of these: mostly edge, K or N not in fours, an offset, turned results.
+    expect(kernels(4, 4, 4)).toBe(1)
+    const shifted = contiguous([32, 32], 1)
+    const turned = { ...contiguous([32, 32]), strides: [1, 32] }
+    for (const count of [
+      kernels(8, 16, 4),
+      kernels(32, 32, 6),
+      kernels(32, 30, 4),
+      kernels(32, 32, 4, shifted),
+      kernels(32, 32, 4, turned),
+    ])
+      expect(count).toBe(0)
+    expect(kernels(32, 32, 4)).toBe(1)
+  })
 })

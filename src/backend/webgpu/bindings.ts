@@ -35,13 +35,10 @@ export class Bindings {
   readonly #names: string[] = []
   #cell = -1
 
-  /** `lanes` 4: arrays are of vectors of four elements, and an index counts those. */
-  constructor(readonly lanes: 1 | 4 = 1) {}
-
-  /** Adds a window; returns the WGSL name of its array. */
-  add(view: View, written = false): string {
+  /** Adds a window; returns the WGSL name of its array. With `lanes` 4 its elements are vectors of four. */
+  add(view: View, written = false, lanes: 1 | 4 = 1): string {
     const block = blockOf(view)
-    const element = elementOf(view.dtype)
+    const element = lanes === 4 ? `vec4<${elementOf(view.dtype)}>` : elementOf(view.dtype)
     let at = this.blocks.indexOf(block)
     if (at < 0) {
       at = this.blocks.length
@@ -72,7 +69,7 @@ export class Bindings {
 
   /** Identifies element types and which window is where. */
   get key(): string {
-    return `${this.lanes}:${this.#elements.join()}:${this.#names.join()}`
+    return `${this.#elements.join()}:${this.#names.join()}`
   }
 
   /** Declarations of the arrays and of `params` with room for the given slot. */
@@ -81,7 +78,7 @@ export class Bindings {
       const mode = this.#access[k] === 'w' ? 'read_write' : 'read'
       return k === this.#cell
         ? `@group(0) @binding(${k}) var<storage, read_write> failure: array<atomic<u32>>;`
-        : `@group(0) @binding(${k}) var<storage, ${mode}> b${k}: array<${this.lanes === 4 ? `vec4<${element}>` : element}>;`
+        : `@group(0) @binding(${k}) var<storage, ${mode}> b${k}: array<${element}>;`
     })
     lines.push(`@group(1) @binding(0) var<uniform> params: array<vec4<u32>, ${slotBytes / 16}>;`)
     return lines.join('\n')

@@ -39,6 +39,8 @@ export class Engine {
     readonly queue: CommandQueue,
     /** Whether kernels should suit a software adapter: no workgroup memory, no barriers. */
     readonly fallback: boolean,
+    /** Whether invocations can hand values to their neighbours. */
+    readonly subgroups: boolean,
     /** Whether fresh memory is filled with NaN, to show kernels that do not write all of it. */
     readonly debug: boolean,
   ) {}
@@ -49,11 +51,6 @@ export class Engine {
     if (this.debug)
       this.queue.write(buffer.block, 0, new Float32Array(buffer.byteLength / 4).fill(Number.NaN))
     return buffer
-  }
-
-  /** Whether invocations can hand values to their neighbours. */
-  get subgroups(): boolean {
-    return this.device.gpu.features.has('subgroups')
   }
 
   /** Most buffers one kernel may bind. */

@@ -44,6 +44,8 @@ export interface WebGpuOptions {
   debug?: boolean
   /** Which kernels to choose: those for software adapters or those for hardware. Default: what the adapter is. */
   fallback?: boolean
+  /** False: no kernels with subgroup operations. Default: where the device has them. */
+  subgroups?: boolean
 }
 
 /** Counters of what the device was asked to do. */
@@ -75,15 +77,15 @@ export interface AdapterInfo {
  * Opens a GPU. Throws DeviceError where there is no adapter; says in the message what to do then.
  */
 export async function createWebGpuBackend(options: WebGpuOptions): Promise<WebGpuBackend> {
-  const { gpu, device, debug = false, fallback } = options
-  if (device) return new WebGpuBackend(new Device(device, false), device.adapterInfo, debug, fallback)
+  const { gpu, device } = options
+  if (device) return new WebGpuBackend(new Device(device, false), device.adapterInfo, options)
   if (!gpu) {
     throw new DeviceError(
       "webgpu: there is no WebGPU here; in Node install the package 'webgpu', or use the device 'cpu'",
     )
   }
   const opened = await requestDevice(gpu)
-  return new WebGpuBackend(new Device(opened.device, true), opened.adapter.info, debug, fallback)
+  return new WebGpuBackend(new Device(opened.device, true), opened.adapter.info, options)
 }
 
 /** Encodes work as it is asked for and submits it in batches; the methods are documented at `Backend`. */
@@ -101,7 +103,7 @@ export class WebGpuBackend implements Backend {
   readonly attention: Attention
   readonly recurrent: Recurrent
 
-  constructor(device: Device, info: GPUAdapterInfo | undefined, debug: boolean, fallback?: boolean) {
+  constructor(device: Device, info: GPUAdapterInfo | undefined, options: WebGpuOptions) {
     this.#device = device
     this.#pool = new Pool(device)
     this.#pipelines = new Pipelines(device)
@@ -119,8 +121,9 @@ export class WebGpuBackend implements Backend {
       this.#pool,
       this.#pipelines,
       this.#queue,
-      fallback ?? this.isFallback,
-      debug,
+      options.fallback ?? this.isFallback,
+      options.subgroups ?? device.gpu.features.has('subgroups'),
+      options.debug ?? false,
     )
     this.attention = new Attention(this.#engine, () => device.check())
     this.recurrent = new Recurrent(this.#engine, () => device.check())

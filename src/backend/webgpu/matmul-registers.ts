@@ -33,10 +33,10 @@ export function matmulRegisters(engine: Engine, a: View, b: View, out: View, acc
   if (tilesM * tilesN * LANES * ROWS * COLUMNS > MOST_WASTE * m * n) return false
   const fours = [n, k, ...far, ...views.map((view) => view.offset), ...batches.flat()]
   if (near.some((s) => s !== 1) || fours.some((s) => s % 4 !== 0)) return false
-  const bindings = new Bindings(4)
-  const A = bindings.add(a)
-  const B = bindings.add(b)
-  const OUT = bindings.add(out, true)
+  const bindings = new Bindings()
+  const A = bindings.add(a, false, 4)
+  const B = bindings.add(b, false, 4)
+  const OUT = bindings.add(out, true, 4)
   const batchShape = out.shape.slice(0, rank - 2)
   const walk = collapse(batchShape, batches)
   engine.run({
