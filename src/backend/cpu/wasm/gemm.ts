@@ -6,7 +6,7 @@
 // packed panels or in place. Each element of C is the sum of its products in the order of K, whatever tile computes
 // it: an output may be divided between callers at any row and at any multiple of eight columns without changing a bit.
 
-import { f32, f32x4, i32, memory, v128, type V128 } from './code'
+import { type Code, f32, f32x4, i32, memory, v128, type V128 } from './code'
 import { type Body, type Func, type Local, Module, type Target } from './emitter'
 
 /** Columns of a tile and of a packed panel. */
@@ -58,7 +58,7 @@ export function gemm(target: Target): Uint8Array<ArrayBuffer> {
   const module = new Module(target)
   const copy = exportCopy(module)
   exportPack(module, copy)
-  exportTiles(module, target.fma ? [6, 3, 1] : [4, 2, 1])
+  exportTiles(module, target.fma ? [6, 4, 3, 1] : [4, 2, 1])
   exportDots(module, [4, 1])
   return module.bytes()
 }
@@ -150,9 +150,43 @@ function exportCopy(module: Module): Func {
   })
 }
 
+/** Panels written at once from columns that lie side by side: what is read of a row should fill lines of the cache. */
+const STRIP = 4
+
+function packStrips(
+  f: Body,
+  { b, row, k, n, to }: Record<'b' | 'row' | 'k' | 'n' | 'to', Local<'i32'>>,
+  bytes: Local<'i32'>,
+): void {
+  const source = f.local('i32')
+  const left = f.local('i32')
+  const targets = range(STRIP).map(() => f.local('i32'))
+  f.while(i32.geU(n, STRIP * PANEL), () => {
+    f.set(source, b)
+    f.set(left, k)
+    each(targets, (target) => {
+      f.set(target, to)
+      f.step(to, bytes)
+    })
+    f.while(left, () => {
+      each(targets, (target, t) => {
+        for (const v of range(VECTORS)) {
+          f.run(v128.store(target, v128.load(source, 4 * (PANEL * t + 4 * v)), 16 * v))
+        }
+        f.step(target, 4 * PANEL)
+      })
+      f.step(source, row)
+      f.step(left, -1)
+    })
+    f.step(b, 4 * STRIP * PANEL)
+    f.step(n, -STRIP * PANEL)
+  })
+}
+
 function exportPack(module: Module, copy: Func): void {
   module.export('pack', ['b', 'row', 'column', 'k', 'n', 'to'], (f, { b, row, column, k, n, to }) => {
     const bytes = f.local('i32', i32.mul(k, 4 * PANEL))
+    f.if(i32.eq(column, 4), () => packStrips(f, { b, row, k, n, to }, bytes))
     f.while(i32.geU(n, PANEL), () => {
       f.call(copy, b, row, column, k, i32.const(PANEL), to, i32.const(4 * PANEL))
       f.step(b, i32.mul(column, PANEL))
@@ -240,6 +274,9 @@ function placeOf(module: Module): Func {
   })
 }
 
+/** Rows that tiles of six leave to those of four and three: six would leave single rows, which are slow. */
+const LEFT_TO_SMALLER = [7, 8, 11]
+
 /** Rows are taken in tiles of the largest size, the rest in smaller ones. */
 function exportTiles(module: Module, sizes: readonly number[]): void {
   const place = placeOf(module)
@@ -254,8 +291,14 @@ function exportTiles(module: Module, sizes: readonly number[]): void {
     const left = f.local('i32')
     const step = f.local('i32', i32.mul(p.cColumn, PANEL))
     const whole = f.local('i32')
+    /** Whether the next tile has so many rows. */
+    const takes = (rows: number): Code<'i32'> =>
+      (rows === 6 ? LEFT_TO_SMALLER : []).reduce(
+        (condition, count) => i32.and(condition, i32.ne(p.m, count)),
+        i32.geU(p.m, rows),
+      )
     each(sizes, (rows, t) => {
-      f.while(i32.geU(p.m, rows), () => {
+      f.while(takes(rows), () => {
         f.set(b, p.b)
         f.set(c, p.c)
         f.set(left, p.n)
