@@ -54,11 +54,18 @@ function product(a: Tensor, b: Tensor): Tensor {
   record('matmul', [a, b], [out], [a, b], ([g], [x, y], [needA, needB]) => {
     if (!g) return [null, null]
     return [
-      needA ? sumTo(product(g, transpose(y, -1, -2)), x.shape) : null,
-      needB ? sumTo(product(transpose(x, -1, -2), g), y.shape) : null,
+      needA ? sumTo(productLike(x, g, transpose(y, -1, -2)), x.shape) : null,
+      needB ? sumTo(productLike(y, transpose(x, -1, -2), g), y.shape) : null,
     ]
   })
   return out
+}
+
+/** The product, in memory the way `like` is: a weight that is read transposed gets its gradient without a copy. */
+function productLike(like: Tensor, a: Tensor, b: Tensor): Tensor {
+  const [row, column] = like.strides.slice(-2)
+  if (row !== 1 || column === 1) return product(a, b)
+  return transpose(product(transpose(b, -1, -2), transpose(a, -1, -2)), -1, -2)
 }
 
 function spread(t: Tensor, shape: readonly number[]): View {
