@@ -10,6 +10,7 @@
 
 import { differentiateReference } from '../autograd/reference'
 import { record } from '../autograd/tape'
+import { rowwise } from '../backend/rows'
 import type { AttentionCall, AttentionKernels, DType, View } from '../backend/types'
 import { arange } from '../tensor/create'
 import { fillStorage } from '../tensor/ops/views'
@@ -17,7 +18,7 @@ import { type RandomState, nextStream } from '../tensor/random-state'
 import { gradEnabled, noGrad } from '../tensor/scope'
 import { broadcastStrides, contiguousStrides, type Shape, sizeOf } from '../tensor/shape'
 import { copyProgram, Tensor } from '../tensor/tensor'
-import { DROP, type Kind, LOG_SUM, PRODUCTS, programsFor, SCORE_GRADIENT } from './attention-programs'
+import { DROP, type Kind, programsFor, SCORE_GRADIENT } from './attention-programs'
 import { type AttentionMask, attentionReference } from './attention-reference'
 
 export interface AttentionCoreOptions {
@@ -37,6 +38,8 @@ export interface AttentionCoreOptions {
 
 /** Elements of scratch matrices; larger problems are cut by batch and heads. */
 const PART_ELEMENTS = 2 ** 22
+/** On the cpu, of what is computed at a time: a part has one stream of random numbers, whatever the device does with it. */
+const SLICE_ELEMENTS = 2 ** 16
 
 interface Sizes {
   readonly B: number
@@ -53,15 +56,24 @@ interface Part {
   readonly heads: number
 }
 
-function partsOf({ B, H, T, S }: Sizes, limit: number): Part[] {
+/** Cuts a part so that none of its parts has more scratch elements than `limit`, or all have one head. */
+function partsOf(whole: Part, { T, S }: Sizes, limit: number): Part[] {
   const parts: Part[] = []
+  const { batches: B, heads: H } = whole
   const batches = Math.max(1, Math.floor(limit / (H * T * S)))
   const heads = batches > 1 ? H : Math.min(H, Math.max(1, Math.floor(limit / (T * S))))
   for (let b = 0; b < B; b += batches) {
-    for (let h = 0; h < H; h += heads)
-      parts.push({ b, batches: Math.min(batches, B - b), h, heads: Math.min(heads, H - h) })
+    for (let h = 0; h < H; h += heads) {
+      const size = { batches: Math.min(batches, B - b), heads: Math.min(heads, H - h) }
+      parts.push({ b: whole.b + b, h: whole.h + h, ...size })
+    }
   }
   return parts
+}
+
+/** What is computed of a part at a time: on the cpu what the caches hold. */
+function slicesOf(part: Part, run: Run, { backend }: Tensor): Part[] {
+  return backend.name === 'cpu' ? partsOf(part, run.sizes, SLICE_ELEMENTS) : [part]
 }
 
 /**
@@ -77,7 +89,8 @@ export function attentionCore(
 ): { output: Tensor; weights: Tensor | null } {
   const sizes = { B: q.shape[0], T: q.shape[1], H: q.shape[2], S: k.shape[1] }
   const empty = q.size === 0 || k.size === 0 || v.size === 0
-  const parts = empty ? [] : partsOf(sizes, partElements)
+  const whole = { b: 0, batches: sizes.B, h: 0, heads: sizes.H }
+  const parts = empty ? [] : partsOf(whole, sizes, partElements)
   const streams = options.dropout > 0 ? parts.map(() => nextStream()) : null
   // What is rare has no kernels of its own: weights that do not add up to 1, learned masks.
   const learned = gradEnabled() && options.masks.some(({ mask }) => mask.requiresGrad)
@@ -221,31 +234,22 @@ function rows(t: Tensor, { H, T, S }: Sizes, { b, batches, h, heads }: Part, wid
   return windowOf(t, (b * H + h) * T, wide ? [...shape, S] : shape, wide ? [...strides, 0] : strides)
 }
 
-/** Room for one part, used by every part in turn. */
+/** Room for a contiguous [batches, heads, T, S] of one part, used by every part in turn. */
 class Scratch {
   readonly #all: Tensor
-  constructor(
-    like: Tensor,
-    readonly run: Run,
-    readonly narrow: boolean,
-    dtype: DType = like.dtype,
-  ) {
-    const { batches, heads } = run.parts[0]
-    const { T, S } = run.sizes
-    this.#all = Tensor.allocate(like.backend, dtype, [batches * heads * T * (narrow ? 1 : S)])
+  readonly #area: number
+
+  /** `largest` is the first part. */
+  constructor(like: Tensor, { T, S }: Sizes, largest: Part, dtype: DType = like.dtype) {
+    this.#area = T * S
+    this.#all = Tensor.allocate(like.backend, dtype, [largest.batches * largest.heads, T, S])
   }
 
-  /** Contiguous [batches, heads, T, S], or [batches, heads, T] if narrow. */
-  of({ batches, heads }: Part): View {
-    const { T, S } = this.run.sizes
-    const shape = this.narrow ? [batches, heads, T] : [batches, heads, T, S]
-    return windowOf(this.#all, 0, shape, contiguousStrides(shape))
-  }
-
-  /** A narrow one, repeated along the keys. */
-  wide(part: Part): View {
-    const view = this.of(part)
-    return { ...view, shape: [...view.shape, this.run.sizes.S], strides: [...view.strides, 0] }
+  /** The matrices of a part, or of a slice of it. */
+  of(part: Part, { b, h, batches, heads }: Part = part): View {
+    const shape = [batches, heads, ...this.#all.shape.slice(1)]
+    const first = (b - part.b) * part.heads + h - part.h
+    return windowOf(this.#all, first * this.#area, shape, contiguousStrides(shape))
   }
 }
 
@@ -274,23 +278,22 @@ function forward(
     return [output, lse, null]
   }
   const programs = programsFor(run.kinds)
-  const matrix = weights ? null : new Scratch(q, run, false)
-  const [shift, total] = [new Scratch(q, run, true), new Scratch(q, run, true)]
-  const kept = streams && new Scratch(q, run, false, 'bool')
+  const [largest] = slicesOf(parts[0], run, q)
+  const matrix = weights ? null : new Scratch(q, sizes, largest)
+  const kept = streams && new Scratch(q, sizes, parts[0], 'bool')
   parts.forEach((part, i) => {
-    const w = weights ? spread(weights, sizes, part) : (matrix as Scratch).of(part)
-    const masks = operands.map((t) => spread(t, sizes, part))
-    const scale = [options.scale]
-    backend.matmul(headed(q, part), transposed(headed(k, part)), w, false)
-    backend.reduce('max', programs.largest, [w, w, ...masks], scale, shift.of(part))
-    backend.reduce('sum', programs.total, [w, shift.wide(part), ...masks], scale, total.of(part))
-    backend.elementwise(LOG_SUM, [shift.of(part), total.of(part)], [], [rows(lse, sizes, part, false)])
-    backend.elementwise(programs.weights, [w, rows(lse, sizes, part, true), ...masks], scale, [w])
-    if (kept) {
-      redraw(run, i, q, kept.of(part))
-      backend.elementwise(DROP, [w, kept.of(part)], [rescale(options)], [w])
+    if (kept) redraw(run, i, q, kept.of(part))
+    for (const slice of slicesOf(part, run, q)) {
+      const w = weights ? spread(weights, sizes, slice) : (matrix as Scratch).of(slice)
+      const masks = operands.map((t) => spread(t, sizes, slice))
+      backend.matmul(headed(q, slice), transposed(headed(k, slice)), w, false)
+      rowwise(backend, programs.softmax, {
+        ...{ inputs: [w, ...masks], outer: 3, scalars: [options.scale] },
+        ...{ elements: [w], rows: [rows(lse, sizes, slice, false)] },
+      })
+      if (kept) backend.elementwise(DROP, [w, kept.of(part, slice)], [rescale(options)], [w])
+      backend.matmul(w, headed(v, slice), headed(output, slice), false)
     }
-    backend.matmul(w, headed(v, part), headed(output, part), false)
   })
   return [output, lse, weights]
 }
@@ -334,27 +337,32 @@ function backward(
     return [dq, dk, dv]
   }
   const programs = programsFor(run.kinds)
-  const [weights, gradient] = [new Scratch(q, run, false), new Scratch(q, run, false)]
-  const dots = new Scratch(q, run, true)
-  const kept = streams && new Scratch(q, run, false, 'bool')
+  const [largest] = slicesOf(parts[0], run, q)
+  const [weights, gradient] = [new Scratch(q, sizes, largest), new Scratch(q, sizes, largest)]
+  const kept = streams && new Scratch(q, sizes, parts[0], 'bool')
+  const scalars = [options.scale]
   parts.forEach((part, i) => {
-    const [w, dw] = [weights.of(part), gradient.of(part)]
-    const masks = operands.map((t) => spread(t, sizes, part))
-    backend.matmul(headed(q, part), transposed(headed(k, part)), w, false)
-    backend.elementwise(programs.weights, [w, rows(lse, sizes, part, true), ...masks], [options.scale], [w])
     if (kept) redraw(run, i, q, kept.of(part))
-    if (dq || dk) {
-      if (gWeights) backend.elementwise(copyProgram(q.dtype), [spread(gWeights, sizes, part)], [], [dw])
-      if (g) backend.matmul(headed(g, part), transposed(headed(v, part)), dw, gWeights !== null)
-      if (kept) backend.elementwise(DROP, [dw, kept.of(part)], [rescale(options)], [dw])
-      backend.reduce('sum', PRODUCTS, [w, dw], [], dots.of(part))
-      backend.elementwise(SCORE_GRADIENT, [w, dw, dots.wide(part)], [options.scale], [dw])
-      if (dq) backend.matmul(dw, headed(k, part), headed(dq, part), false)
-      if (dk) backend.matmul(transposed(dw), headed(q, part), headed(dk, part), false)
-    }
-    if (dv && g) {
-      if (kept) backend.elementwise(DROP, [w, kept.of(part)], [rescale(options)], [w])
-      backend.matmul(transposed(w), headed(g, part), headed(dv, part), false)
+    for (const slice of slicesOf(part, run, q)) {
+      const [w, dw] = [weights.of(slice), gradient.of(slice)]
+      const masks = operands.map((t) => spread(t, sizes, slice))
+      const drop = (x: View): void => {
+        if (kept) backend.elementwise(DROP, [x, kept.of(part, slice)], [rescale(options)], [x])
+      }
+      backend.matmul(headed(q, slice), transposed(headed(k, slice)), w, false)
+      backend.elementwise(programs.weights, [w, rows(lse, sizes, slice, true), ...masks], scalars, [w])
+      if (dq || dk) {
+        if (gWeights) backend.elementwise(copyProgram(q.dtype), [spread(gWeights, sizes, slice)], [], [dw])
+        if (g) backend.matmul(headed(g, slice), transposed(headed(v, slice)), dw, gWeights !== null)
+        drop(dw)
+        rowwise(backend, SCORE_GRADIENT, { inputs: [w, dw], outer: 3, scalars, elements: [dw], rows: [] })
+        if (dq) backend.matmul(dw, headed(k, slice), headed(dq, slice), false)
+        if (dk) backend.matmul(transposed(dw), headed(q, slice), headed(dk, slice), false)
+      }
+      if (dv && g) {
+        drop(w)
+        backend.matmul(transposed(w), headed(g, slice), headed(dv, slice), false)
+      }
     }
   })
   return [dq, dk, dv]

@@ -125,7 +125,8 @@ export function layerNorm(
         needs,
       )
     }
-    const known = [values[0], ...saved.slice(inputs.length), g]
+    // The gradient of a mean is one row for many; where rows and columns are summed, it has to lie as x does.
+    const known = [values[0], ...saved.slice(inputs.length), g.contiguous()]
     const op = 'layerNorm backward'
     const [needX, ...needAffine] = needs
     const upstream = weight ? [...known, values[1]] : known
