@@ -50,6 +50,7 @@ const UNARY: UnaryKind[] = [
   'floor',
   'ceil',
   'round',
+  'single',
 ]
 const BINARY: BinaryKind[] = ['add', 'sub', 'mul', 'div', 'pow', 'mod', 'max', 'min']
 

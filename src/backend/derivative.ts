@@ -119,6 +119,7 @@ function rule(y: Expr, g: Expr): [Expr, Expr][] {
         [c, a.where(0, g)],
       ]
     case 'cast':
+    case 'single':
       return [[a, g]]
     case 'sign':
     case 'floor':

@@ -24,6 +24,7 @@ export type UnaryKind =
   | 'floor'
   | 'ceil'
   | 'round'
+  | 'single'
   | 'isNaN'
   | 'not'
 /** `mod` has the sign of the divisor (PyTorch's remainder); `max` and `min` propagate NaN. */
@@ -169,6 +170,11 @@ export class Expr {
   /** To nearest, halves to even. */
   round(): Expr {
     return this.type === 'float' ? this.float('round') : this
+  }
+
+  /** The nearest float32: what a float32 expression has anyway, said where float64 has to follow it to the bit. */
+  single(): Expr {
+    return this.float('single')
   }
 
   /** `this ? a : b`. */

@@ -13,3 +13,12 @@ export {
   undoPruning,
 } from './prune/prune'
 export { movementScores, type Scores, snipScores, taylorScores, wandaScores } from './prune/scores'
+export { dequantizeTensor, fakeQuantize, quantizeTensor } from './quantize/integers'
+export { MinMaxObserver, MovingAverageObserver, Observer, PercentileObserver } from './quantize/observers'
+export {
+  chooseParams,
+  type FullScheme,
+  type IntegerType,
+  QuantizationParams,
+  type QuantizationScheme,
+} from './quantize/scheme'

@@ -15,6 +15,7 @@ import models
 import ops
 import optimizers
 import pruning
+import quantization
 import subwords
 
 
@@ -22,7 +23,7 @@ def main(wanted):
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     total = 0
-    for make in [make for module in (layers, images, attention, losses, ops, optimizers, models, bert, llama, distill, pruning, subwords) for make in module.ALL]:
+    for make in [make for module in (layers, images, attention, losses, ops, optimizers, models, bert, llama, distill, pruning, quantization, subwords) for make in module.ALL]:
         if wanted and make.__name__ not in wanted:
             continue
         golden = make()

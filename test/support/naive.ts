@@ -50,6 +50,8 @@ export function evaluate(e: Expr, inputs: readonly number[], scalars: readonly n
       if (a - low !== 0.5) return Math.round(a)
       return low % 2 === 0 ? low : low + 1
     }
+    case 'single':
+      return Math.fround(a)
     case 'isNaN':
       return truth(Number.isNaN(a))
     case 'not':

@@ -56,6 +56,7 @@ export function describeWasmFunctions(title: string): void {
       ['floor', 0],
       ['ceil', 0],
       ['round', 0],
+      ['single', 0],
     ])('%s is right to %d ulp, with NaN, infinities and subnormal numbers in their places', (kind, bound) => {
       const x = numbers(1 << 19)
       const program = new Program([new Expr(kind, 'float', [input(0)])], 1)

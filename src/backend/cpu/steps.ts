@@ -93,6 +93,9 @@ function makeSteps(registers: Float64Array) {
   function round(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = roundHalfEven(R[a])
   }
+  function single(o: number, a: number, n: number): void {
+    for (const end = o + n; o < end; o++, a++) R[o] = Math.fround(R[a])
+  }
   function isNaNs(o: number, a: number, n: number): void {
     for (const end = o + n; o < end; o++, a++) R[o] = Number(Number.isNaN(R[a]))
   }
@@ -254,6 +257,7 @@ function makeSteps(registers: Float64Array) {
     floor,
     ceil,
     round,
+    single,
     isNaN: isNaNs,
     not,
   }

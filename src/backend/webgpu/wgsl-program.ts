@@ -106,6 +106,8 @@ function operation({ kind, type, args }: Instruction, steps: readonly Instructio
     case 'sigmoid':
     case 'erf':
       return `ef_${kind}(${a})`
+    case 'single':
+      return a
     case 'isNaN':
       return `ef_is_nan(${a})`
     case 'not':

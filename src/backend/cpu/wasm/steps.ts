@@ -108,6 +108,7 @@ const GENERAL: Partial<Record<Instruction['kind'], Code>> = {
   floor: unary(f32x4.floor),
   ceil: unary(f32x4.ceil),
   round: unary(f32x4.nearest),
+  single: unary((x) => x),
   isNaN: unary((x) => f32x4.ne(x, x)),
   not: unary(v128.not),
   add: binary(f32x4.add),
