@@ -22,6 +22,7 @@ const layers: string[][] = [
   ['data'],
   ['parquet'],
   ['models'],
+  ['fairness'],
   ['train'],
   ['compress'],
   ['report'],

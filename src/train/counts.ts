@@ -10,7 +10,7 @@ import { all, argmax } from '../tensor/ops/reduce'
 import { escapeScopes, noGrad } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
-import { wilson } from './metrics'
+import { wilson } from '../fairness/statistics/proportion'
 import { type ClassScores, classScores, rocAuc } from './scores'
 
 export interface Classification extends ClassScores {

@@ -1,7 +1,8 @@
 // The training loop and what it reports: `evenfold/train`. None of the library needs it.
 
+export { wilson } from '../fairness/statistics/proportion'
 export { type Classification, ClassificationMetrics, RocAuc } from './counts'
-export { type Evaluation, evaluateClassifier, wilson } from './metrics'
+export { type Evaluation, evaluateClassifier } from './metrics'
 export type {
   BatchOf,
   CheckpointOptions,

@@ -5,31 +5,12 @@ import type { Batch } from '../data/batches'
 import { batches } from '../data/batches'
 import type { DataLoader } from '../data/loader'
 import { ArgumentError, NonFiniteError, ShapeError } from '../errors'
+import { wilson } from '../fairness/statistics/proportion'
 import type { Module } from '../nn/module'
 import { noGrad } from '../tensor/scope'
 import { formatShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
 import { type ClassScores, classScores } from './scores'
-
-/**
- * Wilson's score interval for a share of k in n: the values p for which |k/n - p| <= z sqrt(p (1 - p) / n), that is
- * (k + z²/2 ± z sqrt(k (n - k) / n + z²/4)) / (n + z²). Unlike k/n ± z·(standard error) it stays within [0, 1] and
- * holds its level for small n and for shares near 0 and 1.
- * E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212.
- *
- * @param z Quantile of the normal distribution; the default 1.96 gives a 95 % interval.
- * @throws ArgumentError unless n >= 1, 0 <= k <= n and z >= 0.
- */
-export function wilson(k: number, n: number, z = 1.96): [low: number, high: number] {
-  if (!(n >= 1 && k >= 0 && k <= n)) {
-    throw new ArgumentError(`wilson: k is ${k} and n is ${n}; expected 0 <= k <= n and n at least 1`)
-  }
-  if (!(z >= 0)) throw new ArgumentError(`wilson: z is ${z}; expected a number of at least 0`)
-  const centre = k + (z * z) / 2
-  const reach = z * Math.sqrt((k * (n - k)) / n + (z * z) / 4)
-  // Rounding must not carry an end over the edge.
-  return [Math.max(0, (centre - reach) / (n + z * z)), Math.min(1, (centre + reach) / (n + z * z))]
-}
 
 /** What {@link evaluateClassifier} finds. */
 export interface Evaluation extends ClassScores {
