@@ -84,6 +84,29 @@ describe('DataLoader', () => {
     expect(order(await epoch(new DataLoader(samples(5), { batchSize: 2 })))).toEqual([[0, 1], [2, 3], [4]])
   })
 
+  it('gives a range in the given order beside its epochs, which go on where they were', async () => {
+    const options = { batchSize: 2, shuffle: true, seed: 3 }
+    const loader = new DataLoader(samples(7), options)
+    const [whole, parts] = [await epoch(new DataLoader(samples(7), options)), []] as [
+      HostBatch[],
+      HostBatch[],
+    ]
+    for await (const batch of loader) {
+      parts.push(batch)
+      const some: HostBatch[] = []
+      for await (const one of loader.inOrder(1, 6)) some.push(one)
+      expect(order(some)).toEqual([[1, 2], [3, 4], [5]])
+    }
+    expect(parts).toEqual(whole)
+    const all: HostBatch[] = []
+    for await (const one of loader.inOrder()) all.push(one)
+    expect(order(all).flat()).toEqual([0, 1, 2, 3, 4, 5, 6])
+    for (const [from, to] of [[-1, 2], [3, 2], [0, 8], [0.5, 2]] as const) // biome-ignore format: pairs
+      await expect(loader.inOrder(from, to).next()).rejects.toThrow(
+        /inOrder: .* expected a range within the 7 samples/,
+      )
+  })
+
   it('shuffles each epoch anew, the same way for the same seed', async () => {
     const shuffled = async (seed: number) => {
       const loader = new DataLoader(samples(30), { batchSize: 4, shuffle: true, seed })

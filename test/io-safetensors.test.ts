@@ -388,6 +388,25 @@ describe('files', () => {
     const reader = await openSafetensors({ size: bytes.length, read })
     await reader.read('b')
     expect(ranges).toEqual([8, bytes.length - 8 - 4008, 8])
+    await reader.readRows('a', 990, 3)
+    expect(ranges.at(-1)).toBe(12)
+  })
+
+  it('reads rows of the first axis', async () => {
+    const data = Float32Array.from({ length: 24 }, (_, i) => i)
+    const reader = await openSafetensors(
+      serializeSafetensors({
+        a: { shape: [4, 3, 2], data },
+        none: { shape: [0, 5], data: new Int32Array() },
+      }),
+    )
+    const { shape, data: rows, dtype } = await reader.readRows('a', 1, 2)
+    expect({ shape, rows, dtype }).toEqual({ shape: [2, 3, 2], rows: data.subarray(6, 18), dtype: 'F32' })
+    expect((await reader.readRows('a', 4, 0)).shape).toEqual([0, 3, 2])
+    expect((await reader.readRows('none', 0, 0)).shape).toEqual([0, 5])
+    for (const [start, count] of [[3, 2], [-1, 1], [0.5, 1], [0, Number.NaN]] as const) // biome-ignore format: pairs
+      await expect(reader.readRows('a', start, count)).rejects.toThrow(/rows .* of 'a', which has 4/)
+    await expect(reader.readRows('b', 0, 1)).rejects.toThrow("has no tensor 'b'")
   })
 
   it('a lying header costs no allocation', async () => {

@@ -140,6 +140,23 @@ export class DataLoader implements AsyncIterable<HostBatch> {
     this.#iteration++
   }
 
+  /**
+   * The samples `from` to `to` (not included) once, in their own order, padded and cut as in training. The position stays
+   * where it is.
+   */
+  async *inOrder(from = 0, to = this.#samples.length): AsyncGenerator<HostBatch> {
+    const { length } = this.#samples
+    if (!(isCount(from) && isCount(to) && from <= to && to <= length)) {
+      throw new ArgumentError(`inOrder: ${from} to ${to}; expected a range within the ${length} samples`)
+    }
+    const { batchSize } = this.#options
+    for (let start = from; start < to; start += batchSize) {
+      const count = Math.min(batchSize, to - start)
+      yield await this.#assemble(Int32Array.from({ length: count }, (_, i) => start + i))
+      await breathe()
+    }
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<HostBatch> {
     const iteration = ++this.#iteration
     const plan = this.#planEpoch()

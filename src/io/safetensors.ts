@@ -88,9 +88,33 @@ export class SafetensorsReader {
 
   /** Reads one tensor. Throws ArgumentError for an unknown name, FormatError if the file has shrunk. */
   async read(name: string): Promise<HostTensor> {
+    const { shape, begin, end } = this.#entry(name)
+    return this.#readRange(name, shape, begin, end)
+  }
+
+  /** Reads `count` rows of a tensor's first axis, from row `start`. Throws as `read`, and for rows that are not there. */
+  async readRows(name: string, start: number, count: number): Promise<HostTensor> {
+    const { shape, begin, end } = this.#entry(name)
+    const [rows = 0, ...rest] = shape
+    const within = [start, count].every((n) => Number.isSafeInteger(n) && n >= 0) && start + count <= rows
+    if (!within) {
+      throw new ArgumentError(
+        `${this.#source}: rows ${start} to ${start + count} of '${name}', which has ${rows}`,
+      )
+    }
+    const width = rows === 0 ? 0 : (end - begin) / rows
+    const first = begin + start * width
+    return this.#readRange(name, [count, ...rest], first, first + count * width)
+  }
+
+  #entry(name: string) {
     const entry = this.#header.entries.get(name)
     if (!entry) throw new ArgumentError(`${this.#source} has no tensor '${name}'`)
-    const { dtype, shape, begin, end } = entry
+    return entry
+  }
+
+  async #readRange(name: string, shape: readonly number[], begin: number, end: number): Promise<HostTensor> {
+    const { dtype } = this.#entry(name)
     const bytes = await readExactly(this.#bytes, this.#dataStart + begin, end - begin, this.#source)
     const data = decodeElements(bytes, dtype, `${this.#source}: tensor '${name}'`)
     return { dtype, shape: [...shape], data }

@@ -33,3 +33,12 @@ export {
   softTargetLoss,
   type SoftTargetOptions,
 } from './soft-targets'
+export {
+  type DistillBatch,
+  Distiller,
+  type DistillerOptions,
+  type PrepareOptions,
+  type TeacherCacheOptions,
+  type TeacherOutputs,
+} from './distiller'
+export { DISTILBERT_LAYERS, keepLayers, studentConfig, studentFrom, type StudentOptions } from './student'
