@@ -20,6 +20,7 @@ export function elementwise(
   const n = count(shape)
   if (n === 0) return
   const { instructions } = program
+  if (wasmElementwise(program, inputs, scalars, outputs)) return
   if (instructions.length === 1 && outputs.length === 1 && instructions[0].kind === 'input') {
     const from = inputs[instructions[0].value]
     if (from.dtype === outputs[0].dtype) {
@@ -27,7 +28,6 @@ export function elementwise(
       return
     }
   }
-  if (wasmElementwise(program, inputs, scalars, outputs)) return
   const evaluation = new Evaluation(program, inputs, scalars, shape)
   const writers = outputs.map((v) => new Writer(v))
   const { block } = evaluation
