@@ -2,6 +2,7 @@
 // transforms, custom ops, and the search for the first NaN.
 import { describe, expect, it } from 'vitest'
 import * as ef from '../src/index'
+import { unpack } from '../src/tensor/ops/join'
 
 const leaf = (values: ef.TensorValues): ef.Tensor =>
   ef.tensor(values, { dtype: 'float64', requiresGrad: true })
@@ -527,5 +528,39 @@ describe('detectAnomaly', () => {
         throw new Error('mine')
       }),
     ).rejects.toThrow('mine')
+  })
+})
+
+describe('unpack', () => {
+  const weigh = (parts: readonly ef.Tensor[]): ef.Tensor =>
+    parts
+      .map((t, i) =>
+        t
+          .square()
+          .mul(i + 1)
+          .sum(),
+      )
+      .reduce((a, b) => a.add(b))
+
+  it('gives the parts and the gradients of chunk, to any order', async () => {
+    const values = [
+      [1, 2, 3, 4, 5, 6],
+      [7, 8, 9, 10, 11, 12],
+    ]
+    const [x, y] = [leaf(values), leaf(values)]
+    for (const [i, part] of unpack(x, 3).entries()) {
+      expect(await part.tolist()).toEqual(await y.chunk(3, -1)[i]?.tolist())
+    }
+    weigh(unpack(x, 3)).backward()
+    weigh(y.chunk(3, -1)).backward()
+    expect(await list(x.grad)).toEqual(await list(y.grad))
+    expect(await ef.autograd.gradcheck((t) => weigh(unpack(t, 3)), [x])).toBe(true)
+    expect(await ef.autograd.gradgradcheck((t) => weigh(unpack(t, 2)), [x])).toBe(true)
+  })
+
+  it('a part that nothing is made of gets 0', async () => {
+    const x = leaf([1, 2, 3, 4])
+    unpack(x, 2)[1]?.square().sum().backward()
+    expect(await list(x.grad)).toEqual([0, 0, 6, 8])
   })
 })

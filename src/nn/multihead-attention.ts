@@ -3,7 +3,7 @@
 import { ArgumentError, DTypeError, ShapeError } from '../errors'
 import { inModule } from '../tensor/context'
 import { sameDevice } from '../tensor/ops/apply'
-import { chunk } from '../tensor/ops/join'
+import { unpack } from '../tensor/ops/join'
 import { mean } from '../tensor/ops/reduce'
 import { narrow, reshape, transpose, unsqueeze } from '../tensor/ops/views'
 import { tidy } from '../tensor/scope'
@@ -251,7 +251,7 @@ export class MultiheadAttention extends Module {
     }
     const projected = inputs.flatMap((x, i) => {
       const from = first + i * count
-      if (packed) return chunk(project(x, from, count), count, -1)
+      if (packed) return unpack(project(x, from, count), count)
       return Array.from({ length: count }, (_, n) => project(x, from + n, 1))
     })
     return projected.map((t) => {

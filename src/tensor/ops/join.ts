@@ -7,7 +7,7 @@ import { tidy } from '../scope'
 import { formatShape, normalizeDim } from '../shape'
 import { copyProgram, Tensor } from '../tensor'
 import { sameDevice } from './apply'
-import { narrow, unsqueeze } from './views'
+import { fillStorage, narrow, unsqueeze } from './views'
 
 /** Joins tensors along an axis they already have; all other sizes must agree. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
@@ -87,4 +87,31 @@ export function chunk(x: Tensor, count: number, dim = 0): Tensor[] {
   if (!Number.isInteger(count) || count < 1)
     throw new ArgumentError(`chunk: count ${count} must be a positive integer`)
   return split(x, Math.max(1, Math.ceil(x.shape[normalizeDim('chunk', dim, x.ndim)] / count)), dim)
+}
+
+/**
+ * `count` equal parts of the last axis. Views, as of `chunk`, but one node of the graph: the gradient is put together
+ * once, not added up from tensors of mostly zeros. So all parts must be used by one backward pass.
+ */
+export function unpack(x: Tensor, count: number): Tensor[] {
+  const { backend, dtype } = x
+  const last = x.ndim - 1
+  const shape = [...x.shape.slice(0, last), x.shape[last] / count]
+  const parts = Array.from({ length: count }, (_, i) =>
+    x.window(x.offset + i * shape[last] * x.strides[last], shape, x.strides),
+  )
+  const zeros = (): Tensor => {
+    const out = Tensor.allocate(backend, dtype, shape)
+    fillStorage(out, 0)
+    return out
+  }
+  record('unpack', [x], parts, [], (grads) => [
+    tidy(() =>
+      cat(
+        grads.map((g) => g ?? zeros()),
+        last,
+      ),
+    ),
+  ])
+  return parts
 }
