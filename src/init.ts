@@ -2,6 +2,7 @@
 
 import { platform } from '#platform'
 import type { UserGPUDevice } from './platform/gpu-device'
+import { cpuBackend } from './backend/cpu'
 import {
   getDefaultDevice,
   hasBackend,
@@ -23,6 +24,13 @@ export interface InitOptions {
    * what `create()` of the package `webgpu` returned as well: once that is collected, its devices crash.
    */
   gpuDevice?: UserGPUDevice
+  /**
+   * How many threads compute on the cpu, this one included; 1 to 64, default 1. Results are the same to the last bit. In a
+   * page it takes cross-origin isolation (the headers Cross-Origin-Opener-Policy: same-origin and
+   * Cross-Origin-Embedder-Policy: require-corp, and `worker-src blob:` where there is a content security policy). Tensors
+   * made before stay valid: they are moved to memory that threads can share.
+   */
+  threads?: number
   /** Poison fresh GPU memory with NaN and remember where tensors are made, for `survivors()`. Slow. Default false. */
   debug?: boolean
 }
@@ -30,7 +38,7 @@ export interface InitOptions {
 /**
  * Prepares a device and makes it the default for new tensors; resolves to its name. May be called again to switch, and
  * after a GPU was lost or failed to get a new one (tensors of the old one throw DeviceLostError).
- * @throws DeviceError if webgpu is asked for and no adapter is found.
+ * @throws DeviceError if webgpu is asked for and no adapter is found, or if threads are and this place cannot have them.
  */
 export function init(options: InitOptions = {}): Promise<DeviceName> {
   // One after another, or two calls at once would open two devices.
@@ -41,18 +49,20 @@ export function init(options: InitOptions = {}): Promise<DeviceName> {
 
 let last: Promise<unknown> = Promise.resolve()
 
-async function start({ device, gpuDevice, debug = false }: InitOptions): Promise<DeviceName> {
+async function start({ device, gpuDevice, threads = 1, debug = false }: InitOptions): Promise<DeviceName> {
   if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
     throw new ArgumentError(`init: unknown device '${String(device)}'; expected 'cpu' or 'webgpu'`)
   }
   if (device === 'cpu' && gpuDevice) {
     throw new ArgumentError("init: a gpuDevice was given together with device 'cpu'; leave one out")
   }
+  checkThreads(threads)
+  await cpuBackend.setThreads(threads)
   setDebug(debug)
   // A device that failed is replaced; so is one that is not the user's. Its tensors throw DeviceLostError.
   const current = hasBackend('webgpu') ? (getBackend('webgpu') as WebGpuBackend) : null
   const other = gpuDevice !== undefined && current?.gpuDevice !== gpuDevice
-  if (current && (current.failure || other)) shutdown()
+  if (current && (current.failure || other)) closeWebGpu()
   if (gpuDevice) {
     if (!hasBackend('webgpu')) {
       const { createWebGpuBackend } = await import('./backend/webgpu')
@@ -68,6 +78,22 @@ async function start({ device, gpuDevice, debug = false }: InitOptions): Promise
   const chosen = device === 'cpu' ? 'cpu' : 'webgpu'
   setDefaultDevice(chosen)
   return chosen
+}
+
+const MOST_THREADS = 64
+
+function checkThreads(threads: number): void {
+  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
+    throw new ArgumentError(
+      `init: threads must be an integer from 1 to ${MOST_THREADS}, got ${String(threads)}; the number of cores is a good choice`,
+    )
+  }
+  const obstacle = threads > 1 ? platform.sharingObstacle() : null
+  if (obstacle) {
+    throw new DeviceError(
+      `init: ${threads} threads need memory that they can share, and ${obstacle}; or leave threads out`,
+    )
+  }
 }
 
 /**
@@ -99,10 +125,15 @@ async function openWebGpu(debug: boolean, demanded: boolean): Promise<boolean> {
 }
 
 /**
- * Destroys the GPU device and gives all its memory back at once; its tensors become unusable and reads under way reject
+ * Stops the threads of the cpu (its tensors stay; one thread goes on), destroys the GPU device and gives all its memory back at once; its tensors become unusable and reads under way reject
  * with DeviceLostError. A device of your own stays alive. Scripts in Node end without it as well.
  */
 export function shutdown(): void {
+  cpuBackend.stopThreads()
+  closeWebGpu()
+}
+
+function closeWebGpu(): void {
   if (!hasBackend('webgpu')) return
   getBackend('webgpu').destroy()
   unregisterBackend('webgpu')

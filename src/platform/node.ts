@@ -3,8 +3,9 @@ import { createReadStream } from 'node:fs'
 import { access, appendFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { ArgumentError, EvenfoldError, FileError } from '../errors'
-import type { Platform } from './types'
+import type { Platform, PlatformWorker } from './types'
 
 /**
  * Held to the end of the process, which it does not keep from ending: once this object is collected, whatever Dawn
@@ -178,10 +179,33 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+async function startWorker(source: string, setup: object): Promise<PlatformWorker> {
+  // Loaders such as tsx name functions with a helper, __name.
+  const text = `const { workerData, parentPort } = require('node:worker_threads')
+    const __name = (f) => f
+    ;(${source})(workerData, () => parentPort.postMessage(0))`
+  // Without the flags of this process: a loader among them would take longer to start than the worker.
+  const worker = new Worker(text, { eval: true, workerData: setup, execArgv: [], name: 'evenfold' })
+  await new Promise<void>((ready, failed) => {
+    worker.once('message', () => ready())
+    worker.once('error', failed)
+    worker.once('exit', (code) => failed(new Error(`it ended with exit code ${code}`)))
+  })
+  worker.unref()
+  return {
+    onEnd: (then) => {
+      worker.once('exit', then)
+    },
+    stop: () => void worker.terminate(),
+  }
+}
+
 export const platform: Platform = {
   name: 'node',
   requestGPU,
   hardwareConcurrency: () => availableParallelism(),
+  sharingObstacle: () => null,
+  startWorker,
   yieldMacrotask: () => new Promise((resolve) => setImmediate(resolve)),
   exists: (path) =>
     access(path).then(

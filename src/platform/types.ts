@@ -1,6 +1,14 @@
 // What the library needs from the place it runs in, and nothing more. `node.ts` and `browser.ts` export the same
 // names; package.json's `imports` chooses between them (`#platform`), so no other file names `node:` or `webgpu`.
 
+/** A worker under way. */
+export interface PlatformWorker {
+  /** Calls `then` when it has ended of itself. */
+  onEnd(then: () => void): void
+  /** Ends it, whatever it does. */
+  stop(): void
+}
+
 /** Everything that `#platform` exports; both files are checked against it. */
 export interface Platform {
   readonly name: 'node' | 'browser'
@@ -13,6 +21,13 @@ export interface Platform {
 
   /** Logical cores, at least 1. */
   hardwareConcurrency(): number
+  /** Why memory cannot be shared with workers here; null where it can. */
+  sharingObstacle(): string | null
+  /**
+   * Starts a worker with the source of a function `(setup, ready) => …`; resolves once that has called `ready`. From then
+   * on the worker does not keep a process from ending.
+   */
+  startWorker(source: string, setup: object): Promise<PlatformWorker>
   /** Lets timers, finalizers and user events run, then goes on. */
   yieldMacrotask(): Promise<void>
 

@@ -1,7 +1,8 @@
 // The cpu heap: one growing block of memory that every cpu tensor lives in.
 //
 // It is a WebAssembly.Memory, so that WASM kernels can work on tensors in place; where WebAssembly is missing
-// it is a plain ArrayBuffer, copied when it grows. The allocator is a two-level segregated fit (Masmano et al.,
+// it is a plain ArrayBuffer, copied when it grows. With threads the memory is a shared one: no view of it may reach a host
+// API, most of which refuse such memory and some of which crash on it (`queue.writeBuffer` of dawn.node). The allocator is a two-level segregated fit (Masmano et al.,
 // "TLSF", 2004): free blocks sit in lists by size class, two bitmaps find a fitting list in constant time, and
 // neighbours coalesce on free. Block headers are JavaScript objects, so tensor data is never next to metadata.
 
@@ -26,10 +27,16 @@ export interface Heap {
   allocate(bytes: number): HeapBlock
   /** Gives a block back. Throws when it is free already. */
   free(block: HeapBlock): void
+  /**
+   * Moves everything to memory that can be shared with threads, a new one each time, or to unshared memory; addresses stay.
+   * Throws OutOfMemoryError.
+   */
+  share(shared: boolean): void
+  /** In truth a SharedArrayBuffer where the memory is shared; kernels need not know. */
   readonly buffer: ArrayBuffer
   /** What the buffer belongs to, for WASM kernels; null on a plain ArrayBuffer. */
   readonly memory: WebAssembly.Memory | null
-  /** Counts the growths; a view taken at another generation is stale. */
+  /** Counts the growths and moves; a view taken at another generation is stale. */
   readonly generation: number
   readonly bytesInUse: number
   readonly capacity: number
@@ -44,6 +51,7 @@ interface Store {
   readonly buffer: ArrayBuffer
   readonly memory: WebAssembly.Memory | null
   readonly maximum: number
+  readonly shared: boolean
   /** Grows to `bytes`; false when the system has no more. */
   grow(bytes: number): boolean
 }
@@ -79,17 +87,18 @@ export function createHeap(options: HeapOptions = {}): Heap {
   if (plain || typeof WebAssembly === 'undefined') {
     return new SegregatedHeap(plainStore(initialBytes ?? INITIAL_PLAIN_BYTES, limits[0]))
   }
-  return new SegregatedHeap(wasmStore(initialBytes ?? INITIAL_WASM_BYTES, limits))
+  return new SegregatedHeap(wasmStore(initialBytes ?? INITIAL_WASM_BYTES, limits, false))
 }
 
-function wasmStore(initial: number, limits: readonly number[]): Store {
-  const { memory, maximum } = reserve(initial, limits)
+function wasmStore(initial: number, limits: readonly number[], shared: boolean): Store {
+  const { memory, maximum } = reserve(initial, limits, shared)
   return {
     get buffer() {
       return memory.buffer as ArrayBuffer
     },
     memory,
     maximum,
+    shared,
     grow(bytes) {
       try {
         memory.grow(Math.ceil((bytes - memory.buffer.byteLength) / PAGE))
@@ -105,6 +114,7 @@ function wasmStore(initial: number, limits: readonly number[]): Store {
 function reserve(
   initial: number,
   limits: readonly number[],
+  shared: boolean,
 ): { memory: WebAssembly.Memory; maximum: number } {
   let failure: unknown
   for (const limit of limits) {
@@ -115,6 +125,7 @@ function reserve(
         const memory = new WebAssembly.Memory({
           initial: Math.min(Math.ceil(start / PAGE), maximum),
           maximum,
+          shared,
         })
         return { memory, maximum: maximum * PAGE }
       } catch (error) {
@@ -135,6 +146,7 @@ function plainStore(initial: number, maximum: number): Store {
     },
     memory: null,
     maximum,
+    shared: false,
     grow(bytes) {
       try {
         const grown = new ArrayBuffer(bytes)
@@ -151,7 +163,7 @@ function plainStore(initial: number, maximum: number): Store {
 class SegregatedHeap implements Heap {
   generation = 0
   bytesInUse = 0
-  readonly #store: Store
+  #store: Store
   #buffer: ArrayBuffer
   #last: HeapBlock | null = null
   /** Heads of the free lists, at `row * CLASSES + column`. */
@@ -208,6 +220,29 @@ class SegregatedHeap implements Heap {
       merged = before
     }
     this.#link(merged)
+  }
+
+  share(shared: boolean): void {
+    const { memory, maximum } = this.#store
+    if (!memory || !(shared || this.#store.shared)) return
+    const from = this.#buffer
+    const limits = [maximum, maximum / 2, maximum / 4].filter((limit) => limit >= from.byteLength)
+    const store = wasmStore(from.byteLength, limits, shared)
+    const missing = from.byteLength - store.buffer.byteLength
+    if (missing > 0 && !store.grow(from.byteLength)) {
+      throw new OutOfMemoryError(
+        `cpu heap: the system refuses a second ${from.byteLength} bytes to move its content to; release tensors first, ` +
+          'or call init before making any',
+      )
+    }
+    // Free memory is left alone: touching it would make it real.
+    for (let block = this.#last; block; block = block.before) {
+      if (!block.free) new Uint8Array(store.buffer, block.ptr, block.size).set(this.u8(block.ptr, block.size))
+    }
+    this.#store = store
+    this.#buffer = store.buffer
+    this.generation++
+    if (missing < 0) this.#append(from.byteLength, -missing)
   }
 
   f32(ptr: number, length: number): Float32Array {

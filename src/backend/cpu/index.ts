@@ -25,8 +25,9 @@ import { argReduce, reduce } from './reduce'
 import { wasmMatmul } from './wasm/matmul'
 import { wasmMatmulInt8 } from './wasm/matmul-int8'
 import { wasmReduce, wasmRows } from './wasm/programs'
+import { setThreads, stopThreads } from './wasm/threads'
 
-/** Runs everything at once on the calling thread; the methods are documented at `Backend`. */
+/** Runs everything at once, on the calling thread and those it has started; the methods are documented at `Backend`. */
 export class CpuBackend implements Backend {
   readonly name = 'cpu'
   readonly #options: HeapOptions
@@ -40,6 +41,16 @@ export class CpuBackend implements Backend {
   get heap(): Heap {
     this.#heap ??= createHeap(this.#options)
     return this.#heap
+  }
+
+  /** See `InitOptions.threads`; and `setThreads` in wasm/threads.ts, of `leastNs`. */
+  async setThreads(count: number, leastNs?: number): Promise<void> {
+    // With one thread, memory need not be set aside before the first tensor.
+    if (count > 1 || this.#heap) await setThreads(this.heap, count, leastNs)
+  }
+
+  stopThreads(): void {
+    if (this.#heap) stopThreads(this.#heap)
   }
 
   supports(_dtype: DType): boolean {
@@ -127,6 +138,7 @@ export class CpuBackend implements Backend {
 
   /** Lets go of the heap. Buffers made before stay readable; new ones come from a fresh heap. */
   destroy(): void {
+    this.stopThreads()
     this.#heap = null
   }
 }

@@ -7,18 +7,30 @@
 import { v128 } from './code'
 import { Module, type Target } from './emitter'
 
-/** The exports of the module that `emit` writes, working on `memory`; null where it may not be compiled. */
-export function instantiate<Exports>(
-  emit: (target: Target) => Uint8Array<ArrayBuffer>,
+/** What modules for this memory are written for. */
+export function targetOf(memory: WebAssembly.Memory): Target {
+  return { fma: hasFma(), shared: !(memory.buffer instanceof ArrayBuffer) }
+}
+
+/** The exports of a module, working on `memory`; null where it may not be compiled. */
+export function instanceOf<Exports>(
+  bytes: Uint8Array<ArrayBuffer>,
   memory: WebAssembly.Memory,
 ): Exports | null {
-  const bytes = emit({ fma: hasFma(), shared: !(memory.buffer instanceof ArrayBuffer) })
   try {
     return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports as Exports
   } catch {
     // Engines differ in what they throw.
     return null
   }
+}
+
+/** The exports of the module that `emit` writes; null as `instanceOf`. With threads, ask them to make it instead. */
+export function instantiate<Exports>(
+  emit: (target: Target) => Uint8Array<ArrayBuffer>,
+  memory: WebAssembly.Memory,
+): Exports | null {
+  return instanceOf(emit(targetOf(memory)), memory)
 }
 
 let fma: boolean | undefined

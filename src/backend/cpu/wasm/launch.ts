@@ -1,17 +1,19 @@
-// Starting kernels of expression programs: the block of words they read, and the kernels made so far, by heap.
+// Starting kernels of expression programs: how their work is shared by threads, the block of words they read, and the
+// kernels made so far.
 
-import { walk } from '../../collapse'
+import { count, walk } from '../../collapse'
 import type { ScalarType } from '../../expr'
 import { BYTES_PER_ELEMENT, type View } from '../../types'
 import { bufferOf } from '../buffer'
-import type { Heap } from '../heap'
-import { instantiate } from './compile'
 import type { Body, Target } from './emitter'
 import { BLOCK, type Operand, type Pointer } from './kernel'
 import { moduleOf } from './loops'
+import { PARAMETERS, type Threads, threadsOf } from './threads'
 
-/** Bytes for a kernel's block of words. */
-const BLOCK_BYTES = 4096
+/** Columns are divided by multiples of this: a line of the cache belongs to one thread. */
+const LINE = 16
+/** About how long an element takes, where it is more than memory's work. */
+const ELEMENT_NS = 1
 
 /** How a kernel walks its operands; strides count elements. */
 export interface Walk {
@@ -25,6 +27,9 @@ export interface Walk {
   readonly strides: readonly (readonly number[])[]
 }
 
+/** The axes that the work of a kernel may be divided by: of a sum not those it runs over. */
+export type Cuts = 'all' | 'rows' | 'columns'
+
 /** What a kernel is made of: `write` may be called when there is none of this `name` and `key` yet. */
 export interface Recipe {
   /** Kernels of one owner are found without its key. */
@@ -32,6 +37,7 @@ export interface Recipe {
   readonly key: string
   /** Tells the owner's kernels apart. */
   readonly name: string
+  readonly cuts: Cuts
   write(f: Body, block: Pointer, operands: readonly Operand[]): void
 }
 
@@ -46,23 +52,17 @@ interface Instance {
   run(block: number): void
 }
 
-/** The kernels on one heap. */
+/** The kernels made for some threads. */
 interface Engine {
-  readonly memory: WebAssembly.Memory
-  /** Address of the block of words, and views on it, which are stale after a growth. */
-  readonly block: number
-  words: Int32Array
-  numbers: Float32Array
-  generation: number
   readonly byOwner: WeakMap<object, Map<string, Instance | null>>
   readonly byKey: Map<string, Instance | null>
 }
 
-const engines = new WeakMap<Heap, Engine>()
+const engines = new WeakMap<Threads, Engine>()
 
 /** Whether a kernel's block has room for so many operands and scalars. */
 export function hasRoom(operands: number, scalars: number): boolean {
-  return BLOCK.scalar(operands, scalars) <= BLOCK_BYTES
+  return BLOCK.scalar(operands, scalars) <= PARAMETERS
 }
 
 /** Runs a kernel over views on one heap; false, with nothing done, where it may not be compiled. */
@@ -70,61 +70,88 @@ export function launch(
   recipe: Recipe,
   views: readonly View[],
   scalars: readonly Scalar[],
-  { columns, rows, along, steps, outer, strides }: Walk,
+  way: Walk,
 ): boolean {
-  const engine = engineOf(bufferOf(views[views.length - 1]).heap)
-  const kernel = engine && kernelOf(engine, recipe, views, along)
+  const threads = threadsOf(bufferOf(views[views.length - 1]).heap)
+  const kernel = threads && kernelOf(threads, recipe, views, way.along)
   if (!kernel) return false
-  const { block, words, numbers } = engine
   const bytes = views.map((v) => BYTES_PER_ELEMENT[v.dtype])
-  words[BLOCK.columns / 4] = columns
-  words[BLOCK.rows / 4] = rows
-  for (let i = 0; i < views.length; i++) words[BLOCK.step(i) / 4] = steps[i] * bytes[i]
-  for (const { index, type, value } of scalars) {
-    const at = BLOCK.scalar(views.length, index) / 4
-    if (type === 'float') numbers[at] = value
-    else words[at] = type === 'int' ? value : Number(value !== 0)
-  }
   const starts = views.map((v) => bufferOf(v).ptr)
-  const run = (offsets: readonly number[]): void => {
-    for (let i = 0; i < starts.length; i++) words[BLOCK.address(i) / 4] = starts[i] + offsets[i] * bytes[i]
-    kernel.run(block)
+  const run = ({ columns, rows, steps, outer, strides }: Walk, first: readonly number[]): void => {
+    let block = -1
+    const at = (offsets: readonly number[]): void => {
+      const parameters = threads.parameters(BLOCK.scalar(views.length, scalars.length))
+      const { words, numbers } = threads
+      const word = parameters >>> 2
+      for (let i = 0; i < starts.length; i++)
+        words[word + BLOCK.address(i) / 4] = starts[i] + offsets[i] * bytes[i]
+      if (parameters !== block) {
+        block = parameters
+        words[word + BLOCK.columns / 4] = columns
+        words[word + BLOCK.rows / 4] = rows
+        for (let i = 0; i < views.length; i++) words[word + BLOCK.step(i) / 4] = steps[i] * bytes[i]
+        for (const { index, type, value } of scalars) {
+          const place = word + BLOCK.scalar(views.length, index) / 4
+          if (type === 'float') numbers[place] = value
+          else words[place] = type === 'int' ? value : Number(value !== 0)
+        }
+      }
+      kernel.run(block)
+    }
+    if (outer.length === 0) at(first)
+    else walk(outer, first, strides, at)
   }
   const offsets = views.map((v) => v.offset)
-  if (outer.length === 0) run(offsets)
-  else walk(outer, offsets, strides, run)
+  const work = ELEMENT_NS * way.columns * way.rows * count(way.outer)
+  const cut = cutOf(recipe.cuts, way, threads.pieces(work))
+  threads.split(cut.size, cut.step, work, (first, size) => {
+    if (size === cut.size) run(way, offsets)
+    else
+      run(
+        cut.part(size),
+        offsets.map((offset, i) => offset + first * cut.strides[i]),
+      )
+  })
   return true
 }
 
-function engineOf(heap: Heap): Engine | null {
-  if (!heap.memory) return null
-  let engine = engines.get(heap)
-  if (!engine) {
-    engine = {
-      memory: heap.memory,
-      block: heap.allocate(BLOCK_BYTES).ptr,
-      words: new Int32Array(0),
-      numbers: new Float32Array(0),
-      generation: -1,
-      byOwner: new WeakMap(),
-      byKey: new Map(),
-    }
-    engines.set(heap, engine)
+/** An axis to divide the work by. */
+interface Cut {
+  readonly size: number
+  readonly step: number
+  /** By operand. */
+  readonly strides: readonly number[]
+  part(size: number): Walk
+}
+
+/** The outermost axis that is long enough for so many pieces, else the longest. */
+function cutOf(cuts: Cuts, way: Walk, pieces: number): Cut {
+  const { columns, rows, along, steps, outer, strides } = way
+  const all: Cut[] = []
+  if (outer.length > 0) {
+    const part = (size: number): Walk => ({ ...way, outer: [size, ...outer.slice(1)] })
+    all.push({ size: outer[0], step: 1, strides: strides.map((s) => s[0]), part })
   }
-  if (engine.generation !== heap.generation) {
-    engine.words = heap.i32(engine.block, BLOCK_BYTES / 4)
-    engine.numbers = heap.f32(engine.block, BLOCK_BYTES / 4)
-    engine.generation = heap.generation
-  }
-  return engine
+  if (cuts !== 'columns')
+    all.push({ size: rows, step: 1, strides: steps, part: (size) => ({ ...way, rows: size }) })
+  if (cuts !== 'rows')
+    all.push({ size: columns, step: LINE, strides: along, part: (size) => ({ ...way, columns: size }) })
+  const units = (cut: Cut): number => cut.size / cut.step
+  return all.find((cut) => units(cut) >= pieces) ?? all.reduce((a, b) => (units(b) > units(a) ? b : a))
 }
 
 function kernelOf(
-  { memory, byOwner, byKey }: Engine,
+  threads: Threads,
   recipe: Recipe,
   views: readonly View[],
   along: readonly number[],
 ): Instance | null {
+  let engine = engines.get(threads)
+  if (!engine) {
+    engine = { byOwner: new WeakMap(), byKey: new Map() }
+    engines.set(threads, engine)
+  }
+  const { byOwner, byKey } = engine
   let own = byOwner.get(recipe.owner)
   if (!own) {
     own = new Map()
@@ -139,7 +166,7 @@ function kernelOf(
   if (kernel === undefined) {
     const operands = views.map((v, i) => ({ dtype: v.dtype, moves: along[i] !== 0 }))
     const emit = (target: Target) => moduleOf(target, (f, block) => recipe.write(f, block, operands))
-    kernel = instantiate<Instance>(emit, memory)
+    kernel = threads.instantiate<Instance>(emit)
     byKey.set(key, kernel)
   }
   own.set(name, kernel)

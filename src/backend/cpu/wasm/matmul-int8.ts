@@ -6,8 +6,8 @@ import { INT8_PANEL } from '../../int8'
 import type { View } from '../../types'
 import { bufferOf } from '../buffer'
 import type { Heap } from '../heap'
-import { instantiate } from './compile'
 import { gemmInt8, type Int8Kernels } from './gemm-int8'
+import { type Threads, threadsOf } from './threads'
 
 /** Words of K at a time: a panel of them and the rows of a tile stay in the first cache. */
 const DEPTH = 256
@@ -18,7 +18,7 @@ const HEIGHT = 96
 const WIDE_ROW = 8 * DEPTH + 64
 const SPILL_BYTES = 256
 
-/** The kernels on one heap, and where their scratch memory is. */
+/** The kernels of some threads, and where their scratch memory is. */
 interface Engine extends Pick<Int8Kernels, 'strict' | 'widen'> {
   /** The form for left operands in 0 to 127, where there is one. */
   readonly relaxed: Int8Kernels['dot']
@@ -26,8 +26,8 @@ interface Engine extends Pick<Int8Kernels, 'strict' | 'widen'> {
   readonly widened: number
 }
 
-/** By heap; null where WASM may not be compiled. */
-const engines = new WeakMap<Heap, Engine | null>()
+/** null where WASM may not be compiled. */
+const engines = new WeakMap<Threads, Engine | null>()
 
 /** See `Backend.matmulInt8`. False, with nothing done, where the TypeScript kernel has to serve. */
 export function wasmMatmulInt8(a: View, b: View, out: View, sevenBits: boolean): boolean {
@@ -61,19 +61,21 @@ export function wasmMatmulInt8(a: View, b: View, out: View, sevenBits: boolean):
 }
 
 function engineOf(heap: Heap): Engine | null {
-  let engine = engines.get(heap)
+  const threads = threadsOf(heap)
+  if (!threads) return null
+  let engine = engines.get(threads)
   if (engine === undefined) {
-    const kernels = heap.memory && instantiate<Int8Kernels>(gemmInt8, heap.memory)
-    engine = kernels && prepare(kernels, heap)
-    engines.set(heap, engine)
+    const kernels = threads.instantiate<Int8Kernels>(gemmInt8)
+    engine = kernels && prepare(kernels, threads, heap)
+    engines.set(threads, engine)
   }
   return engine
 }
 
-function prepare(kernels: Int8Kernels, heap: Heap): Engine {
+function prepare(kernels: Int8Kernels, threads: Threads, heap: Heap): Engine {
   const { strict, widen, pairs, dot } = kernels
-  const spill = heap.allocate(SPILL_BYTES).ptr
-  const widened = heap.allocate(HEIGHT * WIDE_ROW).ptr
+  const spill = threads.scratch(SPILL_BYTES)
+  const widened = threads.scratch(HEIGHT * WIDE_ROW)
   return { strict, widen, relaxed: multipliesBytes(kernels, heap, spill) ? dot : pairs, spill, widened }
 }
 

@@ -7,10 +7,9 @@
 
 import type { View } from '../../types'
 import { bufferOf } from '../buffer'
-import type { Heap } from '../heap'
 import { eachProduct } from '../matmul'
-import { instantiate } from './compile'
 import { type GemmKernels, gemm, PANEL } from './gemm'
+import { type Threads, threadsOf } from './threads'
 
 /** K is summed in blocks of this length, which bounds the growth of rounding errors and keeps panels in the cache. */
 const DEPTH = 256
@@ -25,6 +24,12 @@ const FEW_ROWS = 32
 const FEW_COLUMNS = 3
 /** K is summed in blocks of this length there: each of the four lanes has its own sum. */
 const DOT_DEPTH = 4 * DEPTH
+
+/** Threads divide a product by multiples of so many columns, or rows (which all heights of tiles divide). */
+const FEWEST_COLUMNS = 4 * PANEL
+const FEWEST_ROWS = 12
+/** About how long a multiplication and its addition take. */
+const PRODUCT_NS = 0.04
 
 /** A matrix on the heap: element (i, j) is at byte `ptr + i * row + j * column`. */
 interface Matrix {
@@ -53,7 +58,7 @@ interface Panels {
   readonly columns: number
 }
 
-/** The kernels on one heap, and where their scratch memory is. */
+/** The kernels of some threads, and where their scratch memory is. */
 interface Engine {
   readonly kernels: GemmKernels
   readonly spill: number
@@ -61,8 +66,8 @@ interface Engine {
   readonly packedB: number
 }
 
-/** By heap; null where WASM may not be compiled. */
-const engines = new WeakMap<Heap, Engine | null>()
+/** null where WASM may not be compiled. */
+const engines = new WeakMap<Threads, Engine | null>()
 
 /** Multiplies float32 views; see `Backend.matmul`. False, with nothing done, where the TypeScript kernels have to serve. */
 export function wasmMatmul(a: View, b: View, out: View, accumulate: boolean): boolean {
@@ -70,8 +75,10 @@ export function wasmMatmul(a: View, b: View, out: View, accumulate: boolean): bo
   const k = a.shape[rank - 1]
   const n = out.shape[rank - 1]
   if (out.dtype !== 'float32' || k === 0) return false
-  const engine = engineOf(bufferOf(out).heap)
+  const threads = threadsOf(bufferOf(out).heap)
+  const engine = threads && engineOf(threads)
   if (!engine) return false
+  const products: Product[] = []
   eachProduct(a, b, out, (at, m) => {
     const straight = {
       a: matrixOf(a, at[0], m, k),
@@ -81,24 +88,61 @@ export function wasmMatmul(a: View, b: View, out: View, accumulate: boolean): bo
     }
     const other = turned(straight)
     // The other way round, the tiles of C are put in their places element by element.
-    const product = copied(other) + m * n < copied(straight) ? other : straight
-    if (isFewDots(product)) dots(engine, product)
-    else blocks(engine, product)
+    products.push(copied(other) + m * n < copied(straight) ? other : straight)
   })
+  if (products.length === 0) return true
+  const work = products[0].m * products[0].n * k * PRODUCT_NS
+  if (products.length < threads.pieces(work * products.length)) {
+    for (const product of products) divided(threads, engine, product, work)
+  } else {
+    threads.split(products.length, 1, work * products.length, (first, size) => {
+      for (let i = first; i < first + size; i++) multiply(engine, products[i], isFewDots(products[i]))
+    })
+  }
   return true
 }
 
-function engineOf(heap: Heap): Engine | null {
-  let engine = engines.get(heap)
+/** One product shared by threads: by columns or by rows, whichever has less to be copied more than once. */
+function divided(threads: Threads, engine: Engine, product: Product, work: number): void {
+  const { a, b, c, m, n } = product
+  const few = isFewDots(product)
+  const byColumns = { units: few ? 0 : Math.floor(n / FEWEST_COLUMNS), copied: a.column === 4 ? 0 : m }
+  const byRows = { units: Math.floor(m / FEWEST_ROWS), copied: readsInPlace(product) ? 0 : n }
+  const pieces = threads.pieces(work)
+  const [columns, rows] = [byColumns, byRows].map(({ units }) => Math.min(units, pieces))
+  if (columns > rows || (columns === rows && byColumns.copied <= byRows.copied)) {
+    threads.split(n, FEWEST_COLUMNS, work, (first, size) => {
+      const [right, out] = [moved(b, 0, first), moved(c, 0, first)]
+      multiply(engine, { ...product, b: right, c: out, n: size }, few)
+    })
+  } else {
+    threads.split(m, FEWEST_ROWS, work, (first, size) => {
+      const [left, out] = [moved(a, first, 0), moved(c, first, 0)]
+      multiply(engine, { ...product, a: left, c: out, m: size }, few)
+    })
+  }
+}
+
+function moved({ ptr, row, column }: Matrix, i: number, j: number): Matrix {
+  return { ptr: ptr + i * row + j * column, row, column }
+}
+
+function multiply(engine: Engine, product: Product, few: boolean): void {
+  if (few) dots(engine, product)
+  else blocks(engine, product)
+}
+
+function engineOf(threads: Threads): Engine | null {
+  let engine = engines.get(threads)
   if (engine === undefined) {
-    const kernels = heap.memory && instantiate<GemmKernels>(gemm, heap.memory)
+    const kernels = threads.instantiate<GemmKernels>(gemm, { copy: [5], pack: [5], tiles: [0, 2, 12] })
     engine = kernels && {
       kernels,
-      spill: heap.allocate(4 * PANEL * PANEL).ptr,
-      copyOfA: heap.allocate(HEIGHT * COPY_ROW).ptr,
-      packedB: heap.allocate(4 * DEPTH * WIDTH).ptr,
+      spill: threads.scratch(4 * PANEL * PANEL),
+      copyOfA: threads.scratch(HEIGHT * COPY_ROW),
+      packedB: threads.scratch(4 * DEPTH * WIDTH),
     }
-    engines.set(heap, engine)
+    engines.set(threads, engine)
   }
   return engine
 }

@@ -42,6 +42,7 @@ export function wasmElementwise(
     owner: program,
     key: program.key,
     name: 'elementwise',
+    cuts: 'all',
     write: (f, block, operands) => elementwiseLoops(f, block, program, operands),
   }
   const outer = { shape: axes.shape.slice(0, last), strides: axes.strides }
@@ -133,6 +134,7 @@ export function wasmRows(plan: RowPlan, { inputs, outer, scalars, elements, rows
     owner: plan,
     key: plan.key,
     name: 'plan',
+    cuts: 'rows',
     write: (f, block, operands) => planLoops(f, block, writable, operands),
   }
   const numbers = plan.scalarTypes.map((type, index) => ({ index, type, value: scalars[index] }))
@@ -146,6 +148,7 @@ function reduction(way: keyof typeof REDUCTIONS, folding: Folding, program: Prog
     owner: program,
     key: program.key,
     name: `${folding.kind} ${way}`,
+    cuts: way === 'along' ? 'rows' : 'columns',
     write: (f, block, operands) => REDUCTIONS[way](f, block, folding, program, operands),
   }
 }

@@ -4,8 +4,8 @@
 import { KEY_PARITY, ROTATIONS } from '../../threefry'
 import type { Heap } from '../heap'
 import { i32x4, type Statement, v128, type V128 } from './code'
-import { instantiate } from './compile'
 import { type Body, type Local, Module, type Target } from './emitter'
+import { type Threads, threadsOf } from './threads'
 
 /** Elements, bytes, that one turn of the loop writes. */
 const TURN = 16
@@ -23,8 +23,11 @@ interface RandomKernels {
   ): void
 }
 
-/** By heap; null where WASM may not be compiled. */
-const engines = new WeakMap<Heap, RandomKernels | null>()
+/** About how long one turn takes. */
+const TURN_NS = 20
+
+/** null where WASM may not be compiled. */
+const engines = new WeakMap<Threads, RandomKernels | null>()
 
 /** Fills the first elements of n bytes at `to` as `bernoulli` does; returns how many: all but less than 16, or none. */
 export function wasmBernoulli(
@@ -35,16 +38,21 @@ export function wasmBernoulli(
   to: number,
   n: number,
 ): number {
-  let kernels = engines.get(heap)
+  const threads = threadsOf(heap)
+  if (!threads) return 0
+  let kernels = engines.get(threads)
   if (kernels === undefined) {
-    kernels = heap.memory && instantiate<RandomKernels>(randomModule, heap.memory)
-    engines.set(heap, kernels)
+    kernels = threads.instantiate<RandomKernels>(randomModule)
+    engines.set(threads, kernels)
   }
   if (!kernels) return 0
   const turns = Math.floor(n / TURN)
   // A draw is below p where its 24 bits, an integer, are below p * 2^24.
   const limit = Math.ceil(Math.fround(p) * 2 ** 24)
-  kernels.bernoulli(to, turns, 0, seed, stream, KEY_PARITY ^ seed ^ stream, limit)
+  const { bernoulli } = kernels
+  threads.split(turns, 4, TURN_NS * turns, (start, size) => {
+    bernoulli(to + TURN * start, size, (TURN / 2) * start, seed, stream, KEY_PARITY ^ seed ^ stream, limit)
+  })
   return turns * TURN
 }
 
