@@ -1,4 +1,5 @@
-// An expression program over strided windows of one shape: one element per invocation.
+// An expression program over strided windows of one shape: one element per invocation, or four neighbours where memory
+// goes in fours; then the last axis of the walk is that of fours.
 //
 // Bindings: every buffer once, however many windows lie on it; read_write where one of them is an output.
 // Params: [count, grid width, 0, 0], shape, per window its offset and strides, then the scalars' bits.
@@ -10,5 +11,4 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (i >= params[0].x) { return; }
 {{OFFSETS}}
 {{BODY}}
-{{STORES}}
 }

@@ -41,17 +41,17 @@ fn ef_exp_tail(r: f32) -> f32 {
     + 1.6666665459e-1) * r + 5.0000001201e-1;
 }
 
+// Without branches: software adapters compute them all anyway, and hardware may.
 fn ef_exp(x: f32) -> f32 {
-  if (ef_is_nan(x)) { return x; }
-  if (x > 88.72284) { return ef_inf(); }
-  let c = max(x, -110.0);
+  let c = clamp(x, -110.0, 89.0);
   let z = floor(c * 1.44269504088896341 + 0.5);
   let r = (c - z * 0.693359375) + z * 2.12194440e-4;
   let y = ef_exp_tail(r) * r * r + r + 1.0;
   // 2^z in two factors, each of them a normal number.
   let n = i32(z);
   let half = n >> 1u;
-  return y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(n - half + 127) << 23u);
+  let e = y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(n - half + 127) << 23u);
+  return select(select(e, ef_inf(), x > 88.72284), x, ef_is_nan(x));
 }
 
 fn ef_expm1(x: f32) -> f32 {
@@ -101,16 +101,13 @@ fn ef_log1p(x: f32) -> f32 {
 }
 
 fn ef_tanh(x: f32) -> f32 {
-  if (x == 0.0) { return x; }
   let a = abs(x);
-  if (a < 0.625) {
-    let z = x * x;
-    return ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z
-      - 3.33332819422e-1) * z * x + x;
-  }
-  if (ef_is_nan(x)) { return x; }
+  let z = x * x;
+  let near = ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z
+    - 3.33332819422e-1) * z * x + x;
   let t = 1.0 - 2.0 / (ef_exp(2.0 * min(a, 20.0)) + 1.0);
-  return select(t, -t, x < 0.0);
+  let far = select(t, -t, x < 0.0);
+  return select(select(far, near, a < 0.625), x, x == 0.0 || ef_is_nan(x));
 }
 
 fn ef_sigmoid(x: f32) -> f32 {

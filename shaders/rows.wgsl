@@ -2,7 +2,8 @@
 //
 // Bindings: every buffer once. Params: [rows, grid width, 0, length of a row], then the walk over the outer axes (shape,
 // offset and strides of operands, results per element, results per row), then the step along the row of operands and
-// results per element, then the scalars' bits. Without TREE an invocation works a row off, summing in blocks of 32; with
+// results per element, then the scalars' bits. Without TREE an invocation works a row off, summing in blocks of 32 (or four such
+// sums side by side, where memory goes in fours); with
 // TREE the 64 lanes of a workgroup share it, and combine what they found in a fixed order.
 {{BINDINGS}}
 //#if TREE
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#if TREE
   for (var k = lane; k < length; k += 64u) {
 //#else
-  for (var k = 0u; k < length; k++) {
+  for (var k = 0u; k < length; k += {{STEP}}u) {
 //#end
 {{ELEMENTS}}
   }

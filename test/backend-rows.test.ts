@@ -102,6 +102,33 @@ describe.each([
     }
   })
 
+  it('large ones, where memory goes in fours and where it does not', async () => {
+    for (const [rows, length] of [
+      [40, 32],
+      [7, 260],
+      [8, 129],
+    ]) {
+      const window = (pitch: number, offset: number, step = 1): Layout => ({
+        shape: [rows, length],
+        strides: [pitch, step],
+        offset,
+        length: offset + rows * Math.max(pitch, length),
+      })
+      const plain = window(length, 0)
+      for (const other of [
+        plain,
+        window(length + 4, 8),
+        window(length + 3, 0),
+        window(length, 1),
+        window(1, 3, 0),
+      ]) {
+        await check(SOFTMAX, [other], 1, [])
+        await check(MIXED, [plain, other, plain], 1, [0.5, 2])
+        await check(MIXED, [other, plain, other], 1, [0.5, 2])
+      }
+    }
+  })
+
   it('any layout, operands of one element per row among them', async () => {
     const scene = shapes(4, 1)
       .filter((shape) => !shape.includes(0))
@@ -123,10 +150,15 @@ describe.each([
   })
 
   it('a result in place of its operand', async () => {
-    const x = twins().place('float32', contiguous([5, 33]), randomArray('float32', 165, 1))
-    twins().run([x], (backend, [v]) =>
-      rowwise(backend, SOFTMAX, { inputs: [v], outer: 1, scalars: [], elements: [v], rows: [] }),
-    )
-    await twins().expectSame(x, { absolute: 1e-6 })
+    for (const shape of [
+      [5, 33],
+      [40, 32],
+    ]) {
+      const x = twins().place('float32', contiguous(shape), randomArray('float32', size(shape), 1))
+      twins().run([x], (backend, [v]) =>
+        rowwise(backend, SOFTMAX, { inputs: [v], outer: 1, scalars: [], elements: [v], rows: [] }),
+      )
+      await twins().expectSame(x, { absolute: 1e-6 })
+    }
   })
 })

@@ -346,6 +346,49 @@ describe('windows', () => {
     )
   })
 
+  it('large ones, where memory goes in fours and where it does not', async () => {
+    const windows = (rows: number, columns: number): Layout[] =>
+      [
+        { strides: [columns, 1], offset: 0 },
+        { strides: [columns + 4, 1], offset: 4 },
+        { strides: [0, 1], offset: 8 },
+        { strides: [1, 0], offset: 3 },
+        { strides: [0, 0], offset: 5 },
+        // Not aligned, from the right to the left, by columns.
+        { strides: [columns, 1], offset: 1 },
+        { strides: [columns + 2, 1], offset: 0 },
+        { strides: [columns, -1], offset: columns - 1 },
+        { strides: [1, rows], offset: 0 },
+      ].map((window) => ({ ...window, shape: [rows, columns], length: 8 + (rows + 2) * (columns + 4) }))
+    let seed = 0
+    for (const [rows, columns] of [
+      [32, 36],
+      [31, 32],
+      [30, 35],
+    ]) {
+      const layouts = windows(rows, columns)
+      for (const layout of layouts) {
+        const dtype = DTYPES[seed % 3]
+        const out = layouts[seed % 2]
+        const [x, y, first, second] = [layouts[0], layout, out, layouts[0]].map((l, i) =>
+          twins().place(
+            i === 3 ? 'bool' : dtype,
+            l,
+            randomArray(i === 3 ? 'bool' : dtype, l.length, seed + i),
+          ),
+        )
+        const same = input(0, TYPE[dtype]).eq(input(1, TYPE[dtype]))
+        const program = new Program([body(dtype, 1), same], 2)
+        twins().run([x, y, first, second], (b, [p, q, r, t]) => b.elementwise(program, [p, q], [], [r, t]))
+        for (const t of [first, second]) await twins().expectSame(t)
+        twins().run([x, y], (b, [p, q]) => b.elementwise(new Program([body(dtype, 0)], 2), [p, q], [], [p]))
+        await twins().expectSame(x)
+        twins().release()
+        seed++
+      }
+    }
+  })
+
   it('of rank 8 that do not collapse', async () => {
     const shape = [2, 3, 2, 1, 2, 2, 3, 2]
     const strides: number[] = []

@@ -5,9 +5,10 @@ import { DeviceError } from '../../errors'
 import { input, type ScalarType } from '../expr'
 import { Program } from '../program'
 import type { DType, View } from '../types'
+import { type Collapsed, collapse, count } from '../collapse'
 import { Bindings, blockOf } from './bindings'
-import { collapse, count } from '../collapse'
 import type { Engine } from './engine'
+import { eachOfFour, FOURS_FROM, fourOf, goesInFours, placeInFour } from './fours'
 import { offsetsCode, type Params, walkLength, word } from './params'
 import type { Block } from './pool'
 import { load, programCode, scalarTypeOf, store } from './wgsl-program'
@@ -25,39 +26,29 @@ export function elementwise(
   withFewBuffers(engine, 'elementwise', program, inputs, outputs, (operands) => {
     const used = program.usedInputs.map((i) => operands[i])
     const views = [...used, ...outputs]
-    const bindings = new Bindings()
-    const arrays = views.map((view, v) => bindings.add(view, v >= used.length))
-    const walk = collapse(
+    const whole = collapse(
       shape,
       views.map((view) => view.strides),
     )
+    const lanes = engine.fallback ? lanesOf(whole, views, used.length) : 1
+    const walk = lanes === 4 ? inFours(whole) : whole
     const rank = walk.shape.length
-    const names = views.map((_, v) => `o${v}`)
+    const moves = walk.strides.map((strides) => (strides.at(-1) ?? 0) !== 0)
+    const bindings = new Bindings()
+    const arrays = views.map((view, v) => bindings.add(view, v >= used.length, lanes))
     engine.run({
       op: 'elementwise',
-      key: `${rank}|${program.key}`,
+      key: `${rank}|${lanes === 4 ? moves.map(Number).join('') : ''}|${program.key}`,
       template,
       bindings,
-      count: count(shape),
+      count: count(walk.shape),
       extra: 0,
       values: () => {
         const firstScalar = 4 + walkLength(rank, views.length)
-        const position = (i: number): number => program.usedInputs.indexOf(i)
+        const names = views.map((_, v) => `o${v}`)
         return {
           OFFSETS: offsetsCode(rank, names, 4, 'i'),
-          BODY: programCode(
-            program,
-            (i, type) => load(arrays[position(i)], names[position(i)], operands[i].dtype, type),
-            (i) => word(firstScalar + i),
-          ),
-          STORES: outputs
-            .map((view, k) => {
-              const v = used.length + k
-              const step = program.outputs[k]
-              const { type } = program.instructions[step]
-              return `  ${store(arrays[v], names[v], view.dtype, `v${step}`, type)}`
-            })
-            .join('\n'),
+          BODY: (lanes === 4 ? fourElements : oneElement)({ program, views, arrays, moves, firstScalar }),
         }
       },
       fill: (params) => {
@@ -69,6 +60,76 @@ export function elementwise(
       },
     })
   })
+}
+
+/** How many elements an invocation takes: 4 where all that moves along the last axis does so in aligned fours. */
+function lanesOf({ shape, strides }: Collapsed, views: readonly View[], inputs: number): 1 | 4 {
+  if (count(shape) < FOURS_FROM || (shape.at(-1) ?? 1) % 4 !== 0) return 1
+  const fits = (view: View, v: number): boolean =>
+    goesInFours(view, strides[v].at(-1) ?? 0, strides[v].slice(0, -1), v >= inputs)
+  return views.every(fits) ? 4 : 1
+}
+
+/** The same walk, a step of its last axis being four elements. */
+function inFours({ shape, strides }: Collapsed): Collapsed {
+  return {
+    shape: shape.map((size, d) => (d === shape.length - 1 ? size / 4 : size)),
+    strides: strides.map((list) => list.map((step, d) => (d === shape.length - 1 ? 4 * step : step))),
+  }
+}
+
+interface Element {
+  readonly program: Program
+  /** Windows read, then those written: window v lies in arrays[v] at o<v>. */
+  readonly views: readonly View[]
+  readonly arrays: readonly string[]
+  /** Which windows go along the last axis. */
+  readonly moves: readonly boolean[]
+  readonly firstScalar: number
+}
+
+function oneElement({ program, views, arrays, firstScalar }: Element): string {
+  const used = program.usedInputs
+  return [
+    programCode(
+      program,
+      (i, type) => load(arrays[used.indexOf(i)], `o${used.indexOf(i)}`, views[used.indexOf(i)].dtype, type),
+      (i) => word(firstScalar + i),
+    ),
+    ...program.outputs.map((step, k) => {
+      const v = used.length + k
+      return `  ${store(arrays[v], `o${v}`, views[v].dtype, `v${step}`, program.instructions[step].type)}`
+    }),
+  ].join('\n')
+}
+
+/** Four elements of arrays of vectors: read, computed one after the other, written. */
+function fourElements({ program, views, arrays, moves, firstScalar }: Element): string {
+  const used = program.usedInputs
+  const element = (c: number): string =>
+    [
+      programCode(
+        program,
+        (i, type) => {
+          const v = used.indexOf(i)
+          return load(`x${v}`, placeInFour(c, moves[v], `o${v}`), views[v].dtype, type)
+        },
+        (i) => word(firstScalar + i),
+        '    ',
+      ),
+      ...program.outputs.map((step, k) => {
+        const v = used.length + k
+        return `    ${store(`x${v}`, `${c}`, views[v].dtype, `v${step}`, program.instructions[step].type)}`
+      }),
+    ].join('\n')
+  const at = (v: number): string => `${arrays[v]}[o${v} >> 2u]`
+  const written = program.outputs.map((_, k) => used.length + k)
+  return [
+    ...used.map((_, v) => `  let x${v} = ${at(v)};`),
+    ...written.map((v) => `  var x${v}: ${fourOf(views[v])};`),
+    eachOfFour('  ', element),
+    ...written.map((v) => `  ${at(v)} = x${v};`),
+  ].join('\n')
 }
 
 const scalarTypes = new WeakMap<Program, ScalarType[]>()

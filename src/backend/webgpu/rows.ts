@@ -1,16 +1,18 @@
 // Row plans as one kernel: see shaders/rows.wgsl. Whether a row is worked off by one invocation or by a workgroup depends
-// on shapes, layout and adapter class alone.
+// on shapes, layout and adapter class alone; so does whether an invocation goes through its row in fours.
 
 import template from '../../../shaders/rows.wgsl'
 import { collapse, count } from '../collapse'
 import type { Program } from '../program'
 import type { RowCall, RowPlan } from '../rows'
 import type { View } from '../types'
-import { Bindings } from './bindings'
+import { Bindings, blockOf } from './bindings'
 import { pushTyped } from './elementwise'
 import type { Engine } from './engine'
+import { eachOfFour, FOURS_FROM, fourOf, goesInFours, placeInFour } from './fours'
 import { offsetsCode, signedWord, walkLength, word } from './params'
 import { accumulatorOf, combineCode, identityCode } from './reduce'
+import type { TemplateValues } from './template'
 import { convert, load, programCode, store, WGSL_TYPE } from './wgsl-program'
 
 /** Longest rows: for an invocation on software, on hardware, and for a workgroup. Longer ones are reduced in chunks. */
@@ -44,24 +46,39 @@ export function rows(engine: Engine, plan: RowPlan, call: RowCall): boolean {
     !engine.fallback && length >= SHARED_FROM && !acrossIsNearer(walk.strides, along, inputs.length)
   const longest = tree ? LONGEST.workgroup : engine.fallback ? LONGEST.software : LONGEST.invocation
   if (length > longest) return false
+  // Results per row lie elsewhere, since their neighbours belong to other invocations.
+  const fours =
+    engine.fallback &&
+    length % 4 === 0 &&
+    count(shape) >= FOURS_FROM &&
+    wide.every((view, v) => goesInFours(view, along[v], walk.strides[v], v >= inputs.length)) &&
+    call.rows.every((row) => wide.every((view) => blockOf(view) !== blockOf(row)))
   const bindings = new Bindings()
-  const arrays = outerViews.map((v, i) => bindings.add(v, i >= inputs.length))
+  const arrays = outerViews.map((v, i) =>
+    bindings.add(v, i >= inputs.length, fours && i < wide.length ? 4 : 1),
+  )
   if (bindings.blocks.length > engine.maxBindings) return false
   const rank = walk.shape.length
   const firstStep = 4 + walkLength(rank, outerViews.length)
   engine.run({
     op: 'rows',
-    key: `${tree}|${rank}|${plan.key}`,
+    key: `${tree}|${fours ? along.join('') : ''}|${rank}|${plan.key}`,
     template,
     bindings,
     count: count(outerShape),
     extra: length,
     byGroup: tree,
     values: () =>
-      new RowCode(plan, operands, inputs, call, arrays, tree, firstStep + wide.length).values(
-        rank,
-        firstStep,
-      ),
+      new RowCode(
+        plan,
+        operands,
+        inputs,
+        call,
+        arrays,
+        tree,
+        fours ? along : null,
+        firstStep + wide.length,
+      ).values(rank, firstStep),
     fill: (params) => {
       params.walk(
         walk,
@@ -101,15 +118,18 @@ class RowCode {
     readonly call: RowCall,
     readonly arrays: readonly string[],
     readonly tree: boolean,
+    /** The steps along the row, where that goes in fours. */
+    readonly fours: readonly number[] | null,
     readonly firstScalar: number,
   ) {}
 
-  values(rank: number, firstStep: number): Record<string, string | boolean> {
+  values(rank: number, firstStep: number): TemplateValues {
     const { plan, call, arrays, inputs } = this
     const wide = inputs.length + call.elements.length
     const types = new Set(plan.reductions.map(({ program }) => WGSL_TYPE[accumulatorOf(program)]))
     return {
       TREE: this.tree,
+      STEP: this.fours ? 4 : 1,
       LANES: [...types].map((type) => `var<workgroup> lanes_${type}: array<${type}, 64>;`).join('\n'),
       OUTER: offsetsCode(
         rank,
@@ -119,24 +139,41 @@ class RowCode {
       ),
       STEPS: Array.from({ length: wide }, (_, v) => `  let s${v} = ${signedWord(firstStep + v)};`).join('\n'),
       REDUCTIONS: plan.reductions.map((_, j) => this.#reduction(j)).join('\n'),
-      ELEMENTS: this.#results(plan.elements, call.elements, (k) => inputs.length + k, true),
-      ROWS: this.#results(plan.rows, call.rows, (k) => wide + k, false),
+      ELEMENTS: plan.elements ? this.#elements(plan.elements) : '',
+      ROWS: plan.rows ? this.#rows(plan.rows) : '',
     }
   }
 
-  #body(program: Program): string {
-    const { plan, operands, inputs, arrays } = this
+  /** The place in memory of window v at position k of the row. */
+  #at(v: number): string {
+    return `${this.arrays[v]}[(o${v} + i32(k) * s${v})${this.fours ? ' >> 2u' : ''}]`
+  }
+
+  /** Reads the vectors of a program's operands; single elements are read where they are used. */
+  #vectors(program: Program): string {
+    if (!this.fours) return ''
+    return this.operands
+      .map((i, v) => (program.usedInputs.includes(i) ? `    let x${v} = ${this.#at(v)};` : ''))
+      .join('\n')
+  }
+
+  /** The program at position k, or k + c. */
+  #body(program: Program, c = 0): string {
+    const { plan, operands, inputs, arrays, fours } = this
     const position = plan.operands.length
     return programCode(
       program,
       (i, type) => {
-        if (i === position) return 'i32(k)'
+        if (i === position) return `i32(k + ${c}u)`
         if (i > position) {
           const j = i - position - 1
           return convert(`r${j}`, accumulatorOf(plan.reductions[j].program), type)
         }
         const v = operands.indexOf(i)
-        return load(arrays[v], `o${v} + i32(k) * s${v}`, inputs[v].dtype, type)
+        const { dtype } = inputs[v]
+        return fours
+          ? load(`x${v}`, placeInFour(c, fours[v] !== 0, `o${v}`), dtype, type)
+          : load(arrays[v], `o${v} + i32(k) * s${v}`, dtype, type)
       },
       (i) => word(this.firstScalar + i),
       '    ',
@@ -149,6 +186,24 @@ class RowCode {
     const step = program.outputs[0]
     const value = convert(`v${step}`, program.instructions[step].type, type)
     const identity = identityCode(kind, type)
+    if (this.fours) {
+      const part = (c: number): string => `part${c}`
+      return [
+        `  var r${j} = ${identity};`,
+        '  for (var first = 0u; first < length; first += 128u) {',
+        ...[0, 1, 2, 3].map((c) => `    var ${part(c)} = ${identity};`),
+        '    for (var k = first; k < min(first + 128u, length); k += 4u) {',
+        this.#vectors(program),
+        eachOfFour(
+          '      ',
+          (c) =>
+            `${this.#body(program, c)}\n        ${part(c)} = ${combineCode(kind, type, part(c), value)};`,
+        ),
+        '    }',
+        ...[0, 1, 2, 3].map((c) => `    r${j} = ${combineCode(kind, type, `r${j}`, part(c))};`),
+        '  }',
+      ].join('\n')
+    }
     if (!this.tree) {
       return [
         `  var r${j} = ${identity};`,
@@ -184,20 +239,49 @@ class RowCode {
     ].join('\n')
   }
 
-  #results(
-    program: Program | null,
-    views: readonly View[],
-    at: (k: number) => number,
-    moving: boolean,
-  ): string {
-    if (!program) return ''
-    const stores = views.map((view, k) => {
-      const v = at(k)
+  #elements(program: Program): string {
+    const { call, inputs, arrays, fours } = this
+    const first = inputs.length
+    const stores = (array: (v: number) => string, at: (v: number) => string): string =>
+      call.elements
+        .map(({ dtype }, k) => {
+          const step = program.outputs[k]
+          const { type } = program.instructions[step]
+          return `    ${store(array(first + k), at(first + k), dtype, `v${step}`, type)}`
+        })
+        .join('\n')
+    if (!fours) {
+      return [
+        this.#body(program),
+        stores(
+          (v) => arrays[v],
+          (v) => `o${v} + i32(k) * s${v}`,
+        ),
+      ].join('\n')
+    }
+    return [
+      this.#vectors(program),
+      ...call.elements.map((view, k) => `    var x${first + k}: ${fourOf(view)};`),
+      eachOfFour(
+        '    ',
+        (c) =>
+          `${this.#body(program, c)}\n${stores(
+            (v) => `x${v}`,
+            () => `${c}`,
+          )}`,
+      ),
+      ...call.elements.map((_, k) => `    ${this.#at(first + k)} = x${first + k};`),
+    ].join('\n')
+  }
+
+  #rows(program: Program): string {
+    const { call, inputs, arrays } = this
+    const first = inputs.length + call.elements.length
+    const stores = call.rows.map(({ dtype }, k) => {
       const step = program.outputs[k]
       const { type } = program.instructions[step]
-      const place = moving ? `o${v} + i32(k) * s${v}` : `o${v}`
-      return `    ${store(this.arrays[v], place, view.dtype, `v${step}`, type)}`
+      return `    ${store(arrays[first + k], `o${first + k}`, dtype, `v${step}`, type)}`
     })
-    return [this.#body(program), ...stores].join('\n')
+    return [this.#vectors(program), this.#body(program), ...stores].join('\n')
   }
 }
