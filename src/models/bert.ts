@@ -107,7 +107,7 @@ class Embeddings extends Module {
 }
 
 /** Attention and feed-forward, each normalized after the residual sum. */
-class BertLayer extends Module {
+export class BertLayer extends Module {
   static override readonly keys: Readonly<Record<string, string>> = BERT_LAYER_KEYS
   readonly #config: BertConfig
   query: Linear
@@ -138,11 +138,19 @@ class BertLayer extends Module {
     this.dropout2 = new Dropout(config.dropout)
   }
 
+  /** Width of a head. */
+  get headDim(): number {
+    return this.#config.hiddenSize / this.#config.numHeads
+  }
+
   /** `x` [B, T, E]; `padding` broadcasts to [B, heads, T, T], true at keys to ignore. */
   forward(x: Tensor, padding: Tensor | null): Tensor {
-    const { numHeads, hiddenSize, activation, attentionDropout } = this.#config
+    const { activation, attentionDropout } = this.#config
     const [B, T] = x.shape
-    const width = hiddenSize / numHeads
+    const { headDim: width } = this
+    // Heads may have been removed.
+    const inner = this.query.outFeatures
+    const numHeads = inner / width
     return tidy(() => {
       const [q, k, v] = [this.query, this.key, this.value].map((layer) =>
         reshape(layer.forward(x), [B, T, numHeads, width]),
@@ -154,7 +162,7 @@ class BertLayer extends Module {
         dropout: this.training ? attentionDropout : 0,
         needWeights: false,
       })
-      const attended = this.dropout1.forward(this.out.forward(reshape(output, [B, T, hiddenSize])))
+      const attended = this.dropout1.forward(this.out.forward(reshape(output, [B, T, inner])))
       const a = this.norm1.forward(add(x, attended))
       const hidden = activate(activation, this.linear1.forward(a))
       return this.norm2.forward(add(a, this.dropout2.forward(this.linear2.forward(hidden))))

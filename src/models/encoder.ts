@@ -30,7 +30,6 @@ export interface EncoderOptions extends LayerOptions {
 
 /** Token ids [B, L] to outputs [B, L, H] and a hidden state [1, B, H], each the sum over directions (and layers). */
 export class Encoder extends Module {
-  readonly hiddenSize: number
   readonly numLayers: number
   embedding: Embedding
   dropout: Dropout
@@ -47,7 +46,6 @@ export class Encoder extends Module {
     super()
     checkSizes('Encoder', { vocabularySize, embeddingSize, hiddenSize, numLayers })
     checkProbability('Encoder', 'dropout', dropout)
-    this.hiddenSize = hiddenSize
     this.numLayers = numLayers
     this.embedding = new Embedding(vocabularySize, embeddingSize, { paddingIdx: 0, ...options })
     this.dropout = new Dropout(dropout)
@@ -57,6 +55,10 @@ export class Encoder extends Module {
       bidirectional: true,
       ...options,
     })
+  }
+
+  get hiddenSize(): number {
+    return this.rnn.hiddenSize
   }
 
   /** Zeros [2 * numLayers, batch, H]. */

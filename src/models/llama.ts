@@ -45,7 +45,7 @@ function newLinear(rows: number, cols: number, options: LayerOptions): Linear {
   return layer
 }
 
-class LlamaLayer extends Module {
+export class LlamaLayer extends Module {
   static override readonly keys = {
     wq: 'attention.wq',
     wk: 'attention.wk',
@@ -82,10 +82,24 @@ class LlamaLayer extends Module {
     this.w3 = newLinear(F, E, options)
   }
 
+  /** Width of a head. */
+  get headDim(): number {
+    return this.#sizes.embedDim / this.#sizes.numHeads
+  }
+
+  /** Heads of queries, and of keys and values; fewer than in the config where some were removed. */
+  get numHeads(): number {
+    return this.wq.outFeatures / this.headDim
+  }
+
+  get numKeyHeads(): number {
+    return this.wk.outFeatures / this.headDim
+  }
+
   forward(x: Tensor, cache: KeyValueCache | null): Tensor {
-    const { embedDim: E, numHeads, numKeyHeads, rotaryBase: base } = this.#sizes
+    const { rotaryBase: base } = this.#sizes
     const [B, T] = x.shape
-    const d = E / numHeads
+    const { headDim: d, numHeads, numKeyHeads } = this
     const offset = cache?.lengthOf(this) ?? 0
     return tidy(() => {
       const a = this.attentionNorm.forward(x)
@@ -102,7 +116,7 @@ class LlamaLayer extends Module {
         dropout: 0,
         needWeights: false,
       })
-      const h = add(x, this.wo.forward(reshape(output, [B, T, E])))
+      const h = add(x, this.wo.forward(reshape(output, [B, T, numHeads * d])))
       const b = this.ffnNorm.forward(h)
       const fed = this.w2.forward(mul(silu(this.w1.forward(b)), this.w3.forward(b)))
       return add(h, fed)
@@ -111,7 +125,7 @@ class LlamaLayer extends Module {
 
   /** One head of keys or values for each head of queries. */
   #shared(t: Tensor): Tensor {
-    const { numHeads, numKeyHeads } = this.#sizes
+    const { numHeads, numKeyHeads } = this
     if (numHeads === numKeyHeads) return t
     const [B, S, , d] = t.shape
     const wide = expand(unsqueeze(t, 3), [B, S, numKeyHeads, numHeads / numKeyHeads, d])

@@ -66,7 +66,7 @@ export class SoftAttention extends Module {
   }
 
   #check(inputs: Tensor, hidden: Tensor, mask: Tensor | null): void {
-    const size = this.V.inFeatures
+    const size = this.W.inFeatures / 2
     if (inputs.ndim !== 3 || inputs.shape[2] !== size) {
       throw new ShapeError(
         `SoftAttention: inputs have shape ${formatShape(inputs.shape)}${inModule()}; expected [batch, steps, ${size}]`,

@@ -48,6 +48,7 @@ export {
 export {
   bakeParametrization,
   namedOriginals,
+  originalOf,
   Parametrization,
   type ParametrizationConfig,
   Parametrized,

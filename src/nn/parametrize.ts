@@ -229,3 +229,16 @@ function show(entry: Parametrized): void {
   }
   places.delete(entry)
 }
+
+/** The parameter behind a property of a layer: the original where a parametrization computes it; null if there is none. */
+export function originalOf(layer: Module, property: string): Parameter | null {
+  const value = Object.getOwnPropertyDescriptor(layer, property)?.value as unknown
+  if (value instanceof Parameter) return value
+  const container = (layer as Host).parametrizations
+  if (!(container instanceof Parametrizations)) return null
+  const entry = container.names().map((name) => container.at(name) as Parametrized)
+  const held = entry.find((e) =>
+    places.get(e)?.some(({ slot }) => slot.owner === layer && slot.property === property),
+  )
+  return held?.original ?? null
+}
