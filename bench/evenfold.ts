@@ -145,7 +145,7 @@ function stepOf(workload: string, sizes: Sizes): Prepared['step'] {
       const out = ef.zeros([n!, n!], { dtype: 'int32' })
       const backend = getBackend('cpu')
       return async () => {
-        backend.matmulInt8?.(left.view(), right.view(), out.view(), bits === 7)
+        backend.matmulInt8(left.view(), right.view(), out.view(), bits === 7)
         return undefined
       }
     }

@@ -3,7 +3,7 @@
 // A word holds k = 4q to 4q + 3 of one row or column, the lowest in its lowest byte, so that an instruction that
 // multiplies four pairs of bytes (WASM's relaxed dot product, WGSL's dot4I8Packed) takes a word of each operand. The left
 // operand of a product keeps its rows, [M, quads]. The right one, K x N, lies in panels of eight columns,
-// [panels, quads, 8]. What lies beyond K or N is 0, so that it adds nothing.
+// [panels, quads, 8]; there what lies beyond K or N is 0, so that it adds nothing whatever the other holds.
 
 /** Values of K in a word. */
 export const QUAD = 4

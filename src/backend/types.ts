@@ -257,9 +257,21 @@ export interface Backend {
   /**
    * `out = a @ b` of int8 values, which lie as int8.ts says: a [M, quads] of any row stride, b contiguous panels, out
    * [M, N] of any row stride, all int32. Sums are exact (they wrap as int32 does). With `sevenBits` the values of a are
-   * in 0 to 127, which some processors multiply faster.
+   * in 0 to 127, which some processors multiply faster. On webgpu b begins at a multiple of 4.
    */
-  matmulInt8?(a: View, b: View, out: View, sevenBits: boolean): void
+  matmulInt8(a: View, b: View, out: View, sevenBits: boolean): void
+
+  /**
+   * Writes float32 rows x [M, K] as the words of the left operand of `matmulInt8`, by the rounding rule of
+   * compress/quantize/integers.ts: round(x * reciprocal) + zero, limited to low and high; parameters are float32, [M, 1] of
+   * any strides. False, with nothing done, where expressions have to serve.
+   */
+  packInt8?(x: View, reciprocal: View, zero: View, low: number, high: number, out: View): boolean
+
+  /**
+   * Float32 numbers (byte - zero) * scale of such rows; parameters [M, 1] of any strides. False as above.
+   */
+  unpackInt8?(words: View, scale: View, zero: View, out: View): boolean
 
   /**
    * `out[.., i, ..] = x[.., index[.., i, ..], ..]` along `dim`. `index` (int32) and `out` have one shape; it equals

@@ -19,3 +19,14 @@ export {
   QuantizationParams,
   type QuantizationScheme,
 } from './quantize/scheme'
+export {
+  ActivationQuantizer,
+  type ActivationScheme,
+  type FullActivationScheme,
+} from './quantize/activations'
+export {
+  type IntegerWeight,
+  QuantizedLinear,
+  type QuantizedLinearOptions,
+  type WeightScheme,
+} from './quantize/linear'

@@ -24,6 +24,7 @@ import { random } from './random'
 import { argReduce, reduce } from './reduce'
 import { wasmMatmul } from './wasm/matmul'
 import { wasmMatmulInt8 } from './wasm/matmul-int8'
+import { wasmPackInt8, wasmUnpackInt8 } from './wasm/pack-int8'
 import { wasmReduce, wasmRows } from './wasm/programs'
 import { setThreads, stopThreads } from './wasm/threads'
 
@@ -120,6 +121,14 @@ export class CpuBackend implements Backend {
 
   matmulInt8(a: View, b: View, out: View, sevenBits: boolean): void {
     if (!wasmMatmulInt8(a, b, out, sevenBits)) matmulInt8(a, b, out)
+  }
+
+  packInt8(x: View, reciprocal: View, zero: View, low: number, high: number, out: View): boolean {
+    return wasmPackInt8(x, reciprocal, zero, low, high, out)
+  }
+
+  unpackInt8(words: View, scale: View, zero: View, out: View): boolean {
+    return wasmUnpackInt8(words, scale, zero, out)
   }
 
   gather(x: View, dim: number, index: View, out: View): void {

@@ -26,6 +26,7 @@ import { Engine } from './engine'
 import { Failures } from './failures'
 import { gather } from './gather'
 import { matmul } from './matmul'
+import { matmulInt8 } from './matmul-int8'
 import { Pipelines } from './pipelines'
 import { type GpuBuffer, Pool } from './pool'
 import { CommandQueue } from './queue'
@@ -46,6 +47,8 @@ export interface WebGpuOptions {
   fallback?: boolean
   /** False: no kernels with subgroup operations. Default: where the device has them. */
   subgroups?: boolean
+  /** False: no dot products of packed bytes. Default: where `gpu` says that WGSL has them. */
+  packedDots?: boolean
 }
 
 /** Counters of what the device was asked to do. */
@@ -100,6 +103,7 @@ export class WebGpuBackend implements Backend {
   readonly #queue: CommandQueue
   readonly #engine: Engine
   readonly #failures = new Failures()
+  readonly #packedDots: boolean
   readonly attention: Attention
   readonly recurrent: Recurrent
 
@@ -125,6 +129,8 @@ export class WebGpuBackend implements Backend {
       options.subgroups ?? device.gpu.features.has('subgroups'),
       options.debug ?? false,
     )
+    this.#packedDots =
+      options.packedDots ?? options.gpu?.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product') ?? false
     this.attention = new Attention(this.#engine, () => device.check())
     this.recurrent = new Recurrent(this.#engine, () => device.check())
   }
@@ -274,6 +280,11 @@ export class WebGpuBackend implements Backend {
   matmul(a: View, b: View, out: View, accumulate: boolean): void {
     this.#device.check()
     matmul(this.#engine, a, b, out, accumulate)
+  }
+
+  matmulInt8(a: View, b: View, out: View): void {
+    this.#device.check()
+    matmulInt8(this.#engine, this.#packedDots, a, b, out)
   }
 
   gather(x: View, dim: number, index: View, out: View): void {

@@ -32,13 +32,13 @@ const [SCALE, RECIPROCAL, ZERO] = [1, 2, 3].map((i) => input(i))
 const [LOW, HIGH] = [scalar(0), scalar(1)]
 
 /** The integer of x before it is limited. */
-const unlimited = (x: Expr, reciprocal: Expr, zero: Expr): Expr =>
+export const unlimited = (x: Expr, reciprocal: Expr, zero: Expr): Expr =>
   x.single().mul(reciprocal).single().round().add(zero)
-const limited = (q: Expr): Expr => {
+export const limited = (q: Expr): Expr => {
   const above = q.lt(LOW).where(LOW, q)
   return above.gt(HIGH).where(HIGH, above)
 }
-const number = (q: Expr, scale: Expr, zero: Expr): Expr => q.sub(zero).mul(scale).single()
+export const number = (q: Expr, scale: Expr, zero: Expr): Expr => q.sub(zero).mul(scale).single()
 
 const TO_INTEGERS = new Program([limited(unlimited(input(0), input(1), input(2))).cast('int')], 3, 2)
 const TO_NUMBERS = new Program([number(input(0, 'int').asFloat(), input(1), input(2))], 3)

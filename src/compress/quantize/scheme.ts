@@ -71,9 +71,9 @@ export class QuantizationParams {
    */
   constructor(scheme: QuantizationScheme, scale: ArrayLike<number>, zeroPoint: ArrayLike<number>) {
     this.scheme = fullScheme(scheme)
-    const { type, narrow, axis } = this.scheme
-    const [low, high] = RANGES[type]
-    this.low = narrow ? low + 1 : low
+    const { axis } = this.scheme
+    const [low, high] = rangeOf(this.scheme)
+    this.low = low
     this.high = high
     this.scale = Float32Array.from(scale)
     this.zeroPoint = Int32Array.from(zeroPoint)
@@ -113,8 +113,7 @@ export function chooseParams(
   scheme: QuantizationScheme = {},
 ): QuantizationParams {
   const full = fullScheme(scheme)
-  const [lowest, high] = RANGES[full.type]
-  const low = full.narrow ? lowest + 1 : lowest
+  const [low, high] = rangeOf(full)
   const scales: number[] = []
   const zeroPoints: number[] = []
   for (let i = 0; i < min.length; i++) {
@@ -136,4 +135,10 @@ export function chooseParams(
     zeroPoints.push(Math.min(high, Math.max(low, zero)))
   }
   return new QuantizationParams(full, scales, zeroPoints)
+}
+
+/** The smallest and the largest integer of a scheme. */
+export function rangeOf({ type, narrow }: FullScheme): readonly [low: number, high: number] {
+  const [low, high] = RANGES[type]
+  return [narrow ? low + 1 : low, high]
 }

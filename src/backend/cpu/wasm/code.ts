@@ -184,6 +184,10 @@ export const i32x4 = {
   mul: vectorOp(0xb5),
   min: vectorOp(0xb6),
   max: vectorOp(0xb8),
+  /** Float lanes without their fractions; NaN is 0, and what int32 cannot hold its nearest end. */
+  fromFloat: vectorUnary(0xf8),
+  /** The low four int16 with their signs. */
+  widen: vectorUnary(0xa7),
   /** Each lane to the nearest float32. */
   toFloat: vectorUnary(0xfa),
   /** Lane i: the products of int16 lanes 2i and 2i + 1, added. */
@@ -198,8 +202,18 @@ export const i16x8 = {
   shl: shift(0x8b),
   /** Keeps the sign. */
   shr: shift(0x8c),
+  /** Int32 lanes of a, then of b, each at its nearest end where it is none of int16. */
+  narrow: vectorOp(0x85),
+  /** The low eight bytes as int16, with their signs. */
+  widen: vectorUnary(0x87),
   /** Lane i: the products of bytes 2i and 2i + 1, added; for bytes of b in 0 to 127. Needs relaxed SIMD. */
   relaxedDotBytes: vectorOp(0x112),
+}
+
+/** Sixteen bytes. */
+export const i8x16 = {
+  /** Int16 lanes of a, then of b, each at its nearest end where it is no int8. */
+  narrow: vectorOp(0x65),
 }
 
 export const f32x4 = {
