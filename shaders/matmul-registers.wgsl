@@ -18,10 +18,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let i = tile / params[0].w / params[1].x;
   let size = bitcast<vec3<i32>>(params[1].yzw);
   let steps = bitcast<vec4<i32>>(params[2]);
+  let pitches = steps.yz >> vec2<u32>(2u);
   let out_step = bitcast<i32>(params[3].x);
 {{OFFSETS}}
 {{STARTS}}
-  for (var k = 0; k < size.z; k += 4) {
+  for (var k = 0; 4 * k < size.z; k++) {
 {{STEPS}}
   }
 {{STORES}}

@@ -41,17 +41,18 @@ fn ef_exp_tail(r: f32) -> f32 {
     + 1.6666665459e-1) * r + 5.0000001201e-1;
 }
 
-// Without branches: software adapters compute them all anyway, and hardware may.
+// 2^k for whole k from -126 to 127: the sum's lowest bits are k + 127. A conversion to an integer costs several times that.
+fn ef_power_of_two(k: f32) -> f32 { return bitcast<f32>(bitcast<u32>(k + 12583039.0) << 23u); }
+
+// Without branches and clamping, which software adapters pay for; hardware computes both sides of most branches anyway.
 fn ef_exp(x: f32) -> f32 {
-  let c = clamp(x, -110.0, 89.0);
-  let z = floor(c * 1.44269504088896341 + 0.5);
-  let r = (c - z * 0.693359375) + z * 2.12194440e-4;
+  let z = floor(x * 1.44269504088896341 + 0.5);
+  let r = (x - z * 0.693359375) + z * 2.12194440e-4;
   let y = ef_exp_tail(r) * r * r + r + 1.0;
   // 2^z in two factors, each of them a normal number.
-  let n = i32(z);
-  let half = n >> 1u;
-  let e = y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(n - half + 127) << 23u);
-  return select(select(e, ef_inf(), x > 88.72284), x, ef_is_nan(x));
+  let half = floor(z * 0.5);
+  let e = y * ef_power_of_two(half) * ef_power_of_two(z - half);
+  return select(select(select(e, 0.0, x < -104.0), ef_inf(), x > 88.72284), x, ef_is_nan(x));
 }
 
 fn ef_expm1(x: f32) -> f32 {

@@ -89,26 +89,26 @@ class TileCode {
     const column = (c: number): string => (quads ? `i32(lane) * ${COLUMNS / LANES} + ${c}` : `${c}`)
     return [
       ...(aAlongK
-        ? range(ROWS).map((r) => `let at${r} = o0 + min(m0 + ${r}, size.x - 1) * steps.x;`)
-        : range(ROWS / 4).map((v) => `let at${v} = o0 + min(m0 + ${4 * v}, (size.x - 1) & -4);`)),
+        ? range(ROWS).map((r) => `let at${r} = (o0 + min(m0 + ${r}, size.x - 1) * steps.x) >> 2u;`)
+        : range(ROWS / 4).map((v) => `let at${v} = (o0 + min(m0 + ${4 * v}, (size.x - 1) & -4)) >> 2u;`)),
       ...(bAlongK
         ? range(quads ? COLUMNS / LANES : COLUMNS).map(
-            (c) => `let bt${c} = o1 + min(n0 + ${column(c)}, size.y - 1) * steps.w;`,
+            (c) => `let bt${c} = (o1 + min(n0 + ${column(c)}, size.y - 1) * steps.w) >> 2u;`,
           )
-        : range(COLUMNS / 4).map((v) => `let bt${v} = o1 + min(n0 + ${4 * v}, size.y - 4);`)),
+        : range(COLUMNS / 4).map((v) => `let bt${v} = (o1 + min(n0 + ${4 * v}, size.y - 4)) >> 2u;`)),
       ...range(ROWS).flatMap((r) => range(COLUMNS / 4).map((v) => `var r${r}_${v} = ${four}();`)),
     ]
   }
 
-  /** The products of steps k to k + 3. */
+  /** The products of steps 4 k to 4 k + 3. */
   steps(): string[] {
     const { a, aAlongK } = this
     const x = (r: number, q: number): string => (aAlongK ? `x${r}[${q}]` : `x${r >> 2}_${q}[${r & 3}]`)
     return [
       ...(aAlongK
-        ? range(ROWS).map((r) => `let x${r} = ${a}[(at${r} + k) >> 2u];`)
+        ? range(ROWS).map((r) => `let x${r} = ${a}[at${r} + k];`)
         : range(4).flatMap((q) =>
-            range(ROWS / 4).map((v) => `let x${v}_${q} = ${a}[(at${v} + (k + ${q}) * steps.y) >> 2u];`),
+            range(ROWS / 4).map((v) => `let x${v}_${q} = ${a}[at${v} + (4 * k + ${q}) * pitches.x];`),
           )),
       ...this.#columns(),
       ...range(4).flatMap((q) =>
@@ -117,12 +117,12 @@ class TileCode {
     ]
   }
 
-  /** Defines y[v, q], four columns of b in step k + q. */
+  /** Defines y[v, q], four columns of b in step 4 k + q. */
   #columns(): string[] {
     const { b, bAlongK, quads, four } = this
     const own = COLUMNS / LANES
     if (!bAlongK) {
-      const read = (v: number, step: string): string => `${b}[(bt${v} + (k + ${step}) * steps.z) >> 2u]`
+      const read = (v: number, step: string): string => `${b}[bt${v} + (4 * k + ${step}) * pitches.y]`
       return range(COLUMNS / 4).flatMap((v) => [
         ...(quads ? [`let z${v} = ${read(v, 'i32(lane)')};`] : []),
         ...range(4).map(
@@ -130,7 +130,7 @@ class TileCode {
         ),
       ])
     }
-    const read = (c: number): string => `${b}[(bt${c} + k) >> 2u]`
+    const read = (c: number): string => `${b}[bt${c} + k]`
     return [
       ...(quads ? range(own).map((c) => `let z${c} = ${read(c)};`) : []),
       ...range(COLUMNS).map(
