@@ -163,11 +163,11 @@ function logAxis(name: string, { text, muted, grid }: Scheme): object {
 /** Below the drawing, in as many rows as the names need. */
 function legendOf(engines: readonly string[]): { height: number; draw: (scheme: Scheme) => object } {
   const letters = engines.reduce((sum, name) => sum + name.length, 0)
-  const rows = Math.ceil((8 * letters + 50 * engines.length) / (WIDTH - 64))
+  const rows = Math.ceil((8 * letters + 58 * engines.length) / (WIDTH - 64))
   const height = 24 + 28 * rows
   const draw = ({ text }: Scheme) => ({
     legend: {
-      ...{ left: 'center', bottom: 10, width: WIDTH - 64, itemGap: 20, itemWidth: 14 },
+      ...{ left: 'center', bottom: 10, width: WIDTH - 64, itemGap: 28, itemWidth: 14 },
       textStyle: { color: text, fontSize: 12 },
       data: [...engines],
     },

@@ -101,7 +101,12 @@ describe('DataLoader', () => {
     const all: HostBatch[] = []
     for await (const one of loader.inOrder()) all.push(one)
     expect(order(all).flat()).toEqual([0, 1, 2, 3, 4, 5, 6])
-    for (const [from, to] of [[-1, 2], [3, 2], [0, 8], [0.5, 2]] as const) // biome-ignore format: pairs
+    for (const [from, to] of [
+      [-1, 2],
+      [3, 2],
+      [0, 8],
+      [0.5, 2],
+    ] as const)
       await expect(loader.inOrder(from, to).next()).rejects.toThrow(
         /inOrder: .* expected a range within the 7 samples/,
       )

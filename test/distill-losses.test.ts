@@ -1,6 +1,7 @@
 // Distillation's losses: PyTorch's values and gradients on every device, published numbers, gradient checks, and what they
 // refuse.
 import * as ef from 'evenfold'
+import fc from 'fast-check'
 import { compress } from 'evenfold'
 import { gradcheck } from 'evenfold/testing'
 import { describe, expect, it } from 'vitest'
@@ -100,7 +101,16 @@ describe('published numbers', () => {
   })
 
   it('of cosine and of normalized embeddings', async () => {
-    const [a, b] = [f64([[1, 2, 2], [0, 3, 4]]), f64([[2, 1, 2], [0, 4, 3]])] // biome-ignore format: as the vectors are given
+    const [a, b] = [
+      f64([
+        [1, 2, 2],
+        [0, 3, 4],
+      ]),
+      f64([
+        [2, 1, 2],
+        [0, 4, 3],
+      ]),
+    ]
     expect(await hiddenCosine(a, b).item()).toBeCloseTo(0.0755555556, 10)
     expect(await embeddingMse(a, b).item()).toBeCloseTo(0.0503703704, 10)
   })
@@ -115,6 +125,50 @@ describe('published numbers', () => {
       { student: 1, teacher: 10 },
       { student: 2, teacher: 11 },
     ])
+  })
+})
+
+describe('any shapes and masks', () => {
+  it('give what the definition says, row by row', async () => {
+    const sizes = fc.record({
+      rows: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 3 }),
+      classes: fc.integer({ min: 1, max: 6 }),
+      seed: fc.nat(1000),
+      temperature: fc.double({ min: 0.25, max: 8, noNaN: true }),
+      kl: fc.boolean(),
+      masked: fc.boolean(),
+    })
+    const softmax = (row: readonly number[], T: number) => {
+      const exps = row.map((z) => Math.exp((z - Math.max(...row)) / T))
+      const total = exps.reduce((a, b) => a + b)
+      return exps.map((e) => e / total)
+    }
+    await fc.assert(
+      fc.asyncProperty(sizes, async ({ rows, classes, seed, temperature, kl, masked }) => {
+        ef.manualSeed(seed)
+        const shape = [...rows, classes]
+        const [student, teacher] = [0, 1].map(() => ef.randn(shape, { dtype: 'float64' }).mul(3))
+        const mask = masked ? ef.rand(rows).lt(0.6) : null
+        const [zs, zt] = [[...(await student!.data())], [...(await teacher!.data())]]
+        const kept = mask ? [...(await mask.data())].map(Boolean) : new Array(zs.length / classes).fill(true)
+        const losses = kept.map((counts, r) => {
+          const of = (z: number[]) => softmax(z.slice(r * classes, (r + 1) * classes), temperature)
+          const [p, q] = [of(zt), of(zs)]
+          const terms = p.map((pi, c) => pi * ((kl ? Math.log(pi) : 0) - Math.log(q[c]!)))
+          return counts ? terms.reduce((a, b) => a + b) : 0
+        })
+        const options = { temperature, mask, divergence: kl ? 'kl' : 'crossEntropy' } as const
+        const each = softTargetLoss(student!, teacher!, { ...options, reduction: 'none' })
+        expect(each.shape).toEqual(rows)
+        for (const [r, loss] of [...(await each.data())].entries()) expect(loss).toBeCloseTo(losses[r]!, 9)
+        const total = losses.reduce((a, b) => a + b)
+        const mean = await softTargetLoss(student!, teacher!, options).item()
+        const counted = kept.filter(Boolean).length
+        if (counted === 0) expect(mean).toBeNaN()
+        else expect(mean).toBeCloseTo(total / counted, 9)
+      }),
+      { numRuns: 60 },
+    )
   })
 })
 

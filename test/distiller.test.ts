@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import * as ef from 'evenfold'
-import { compress, data, models, nn } from 'evenfold'
+import { compress, data, models, nn, optim } from 'evenfold'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeDevices } from './support/devices'
 
@@ -277,6 +277,56 @@ describe('a training with a cached teacher', () => {
     const third = await start(folder, 0)
     expect(third).toEqual(whole)
   }, 300_000)
+})
+
+describe('a student', () => {
+  it("learns its teacher's answers, and its states as DistilBERT does", async () => {
+    ef.manualSeed(4)
+    const config = models.parseBertConfig({
+      ...{ architectures: ['BertForMaskedLM'], model_type: 'bert', vocab_size: 12, hidden_size: 8 },
+      ...{ num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 16, max_position_embeddings: 8 },
+      ...{ initializer_range: 0.3, hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 },
+    })
+    const teacher = new models.BertForMaskedLM(config)
+    const student = compress.studentFrom(teacher, [0, 2], { architecture: 'distilbert' })
+    const optimizer = new optim.AdamW(student.parameters(), { lr: 0.01 })
+    const collate = data.maskedLM({
+      maskId: 3,
+      vocabularySize: 12,
+      specialIds: [0, 1, 2, 3],
+      probability: 0.4,
+    })
+    const texts = Array.from({ length: 8 }, (_, i) => ({
+      ids: [1, ...Array.from({ length: 2 + (i % 4) }, (_, t) => 4 + ((3 * i + t) % 8)), 2],
+      label: -1,
+    }))
+    const softs: number[] = []
+    for (let step = 0; step < 40; step++) {
+      for await (const host of new data.DataLoader(texts, { batchSize: 8 })) {
+        const masked = collate(host, step)
+        const of = (values: Int32Array | Uint8Array) =>
+          ef.tensor(values, { shape: host.shape, dtype: 'int32' })
+        const [ids, attentionMask, labels] = [of(masked.ids), of(masked.mask), of(masked.labels)]
+        const run = (model: models.BertForMaskedLM) => {
+          const { logits, hiddenStates } = model.forward(ids, { attentionMask, outputHiddenStates: true })
+          return { logits, lastHiddenState: hiddenStates!.at(-1)! }
+        }
+        const its = compress.runTeacher(teacher, () => run(teacher))
+        expect(its.logits.requiresGrad).toBe(false)
+        const { loss, soft } = compress.distilBertLoss(run(student), its, labels, {
+          attentionMask,
+          alphaMaskedLM: 0.1,
+        })
+        optimizer.zeroGrad()
+        loss.backward()
+        optimizer.step()
+        softs.push(await soft.item())
+      }
+    }
+    expect(teacher.training).toBe(true)
+    const mean = (numbers: number[]) => numbers.reduce((a, b) => a + b) / numbers.length
+    expect(mean(softs.slice(-5))).toBeLessThan(mean(softs.slice(0, 5)) / 2)
+  })
 })
 
 describe('bad input', () => {

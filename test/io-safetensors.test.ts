@@ -404,7 +404,12 @@ describe('files', () => {
     expect({ shape, rows, dtype }).toEqual({ shape: [2, 3, 2], rows: data.subarray(6, 18), dtype: 'F32' })
     expect((await reader.readRows('a', 4, 0)).shape).toEqual([0, 3, 2])
     expect((await reader.readRows('none', 0, 0)).shape).toEqual([0, 5])
-    for (const [start, count] of [[3, 2], [-1, 1], [0.5, 1], [0, Number.NaN]] as const) // biome-ignore format: pairs
+    for (const [start, count] of [
+      [3, 2],
+      [-1, 1],
+      [0.5, 1],
+      [0, Number.NaN],
+    ] as const)
       await expect(reader.readRows('a', start, count)).rejects.toThrow(/rows .* of 'a', which has 4/)
     await expect(reader.readRows('b', 0, 1)).rejects.toThrow("has no tensor 'b'")
   })

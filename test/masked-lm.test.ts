@@ -44,6 +44,51 @@ describe('maskedLM', () => {
     expect(new Set(drawn).size).toBeGreaterThan(300) // of about 600 draws from 995 words
   })
 
+  it('chooses rare tokens more often where it knows how often each occurs', () => {
+    const batch = batchOf(400, 102)
+    // Half of the words are a hundred times as common.
+    const counts = Array.from({ length: 1000 }, (_, id) => (id % 2 === 0 ? 1000 : 10))
+    const tokens = 400 * 102
+    for (const [smoothing, ratio] of [
+      [undefined, 100 ** 0.7],
+      [0, 1],
+    ] as const) {
+      const mask = maskedLM({ ...options, counts, probability: 0.01, ...(smoothing === 0 && { smoothing }) })
+      let [rare, common] = [0, 0]
+      for (let step = 0; step < 5; step++) {
+        const { labels, targets, ids } = mask(batch, step)
+        expect(targets).toBe(Math.ceil(0.01 * tokens))
+        for (const [i, id] of labels.entries()) {
+          if (id === IGNORED) expect(ids[i]).toBe(batch.ids[i])
+          else if (id % 2 === 0) common++
+          else rare++
+        }
+      }
+      near(rare, rare + common, ratio / (ratio + 1))
+    }
+  })
+
+  it('chooses all words, and no more, where the part is larger than they are', () => {
+    const { labels, targets } = maskedLM({ ...options, counts: new Float64Array(1000), probability: 1 })(
+      batchOf(2, 7),
+      3,
+    )
+    expect(targets).toBe(2 * 5)
+    expect([...labels].filter((id) => id !== IGNORED)).toHaveLength(10)
+  })
+
+  it('refuses counts that are none', () => {
+    const mask =
+      (counts: number[], smoothing = 0.7) =>
+      () =>
+        maskedLM({ ...options, counts, smoothing })
+    const ones = Array.from({ length: 1000 }, () => 1)
+    expect(mask([1, 2])).toThrow('counts: 2 of them for a vocabulary of 1000 ids')
+    expect(mask(ones.with(7, -1))).toThrow('counts: expected a number of at least 0 for id 7, got -1')
+    expect(mask(ones.with(7, Number.NaN))).toThrow(ArgumentError)
+    expect(mask(ones, -1)).toThrow('smoothing: expected a number of at least 0, got -1')
+  })
+
   it('chooses neither special tokens nor padding, and puts no special token but [MASK] in', () => {
     const shapes = fc.record({ rows: fc.integer({ min: 1, max: 6 }), width: fc.integer({ min: 2, max: 20 }) })
     fc.assert(

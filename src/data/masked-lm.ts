@@ -21,6 +21,14 @@ export interface MaskedLMOptions {
   maskPart?: number
   /** Part of the chosen that become a random token; default 0.1. The rest stays as it is. */
   randomPart?: number
+  /**
+   * How often each id occurs in the training texts: rare tokens are then chosen more often, with weights
+   * max(count, 1)^-smoothing, and of a batch exactly the part `probability` of its tokens, rounded up (Lample and Conneau 2019;
+   * DistilBERT). Default: every token alike.
+   */
+  counts?: ArrayLike<number>
+  /** Default 0.7. */
+  smoothing?: number
   /** Default 0. */
   seed?: number
 }
@@ -61,10 +69,13 @@ export function maskedLM(options: MaskedLMOptions): (batch: HostBatch, step: num
   const words = Int32Array.from({ length: vocabularySize }, (_, id) => id).filter((id) => special[id] === 0)
   if (words.length === 0) throw new ArgumentError('specialIds: every id of the vocabulary is special')
 
+  const weights = options.counts && weightsOf(options.counts, special, options.smoothing)
+
   return (batch, step) => {
     const random = new HostRandom(seed, step)
     const ids = batch.ids.slice()
     const labels = new Int32Array(ids.length).fill(IGNORED)
+    const drawn = weights && drawRare(batch, weights, probability, random)
     let targets = 0
     for (let i = 0; i < ids.length; i++) {
       if (batch.mask[i] === 0) continue
@@ -72,7 +83,7 @@ export function maskedLM(options: MaskedLMOptions): (batch: HostBatch, step: num
       if (id < 0 || id >= vocabularySize) {
         throw new IndexError(`batch: id ${id} is outside the vocabulary of ${vocabularySize} ids`)
       }
-      if (special[id] === 1 || random.uniform() >= probability) continue
+      if (special[id] === 1 || !(drawn ? drawn.has(i) : random.uniform() < probability)) continue
       labels[i] = id
       targets++
       const kind = random.uniform()
@@ -81,4 +92,36 @@ export function maskedLM(options: MaskedLMOptions): (batch: HostBatch, step: num
     }
     return { ...batch, ids, labels, targets }
   }
+}
+
+function weightsOf(counts: ArrayLike<number>, special: Uint8Array, smoothing = 0.7): Float64Array {
+  if (counts.length !== special.length) {
+    throw new ArgumentError(`counts: ${counts.length} of them for a vocabulary of ${special.length} ids`)
+  }
+  if (!(smoothing >= 0 && Number.isFinite(smoothing))) {
+    throw new ArgumentError(`smoothing: expected a number of at least 0, got ${smoothing}`)
+  }
+  return Float64Array.from(counts, (count, id) => {
+    if (!(count >= 0 && Number.isFinite(count)))
+      throw new ArgumentError(`counts: expected a number of at least 0 for id ${id}, got ${count}`)
+    return special[id] === 1 ? 0 : Math.max(count, 1) ** -smoothing
+  })
+}
+
+/** Places of tokens drawn without replacement: the largest of u^(1 / weight) (Efraimidis and Spirakis 2006), by logarithms. */
+function drawRare(
+  { ids, mask, lengths }: HostBatch,
+  weights: Float64Array,
+  probability: number,
+  random: HostRandom,
+): Set<number> {
+  const keyed: { place: number; key: number }[] = []
+  for (let i = 0; i < ids.length; i++) {
+    const weight = mask[i] === 0 ? 0 : (weights[ids[i]!] ?? 0)
+    // Not 0, of which there is no logarithm.
+    if (weight > 0) keyed.push({ place: i, key: Math.log(1 - random.uniform()) / weight })
+  }
+  const wanted = Math.ceil(probability * lengths.reduce((a, b) => a + b, 0))
+  const drawn = keyed.sort((a, b) => b.key - a.key).slice(0, wanted)
+  return new Set(drawn.map(({ place }) => place))
 }

@@ -181,17 +181,29 @@ export class Distiller<O extends TeacherOutputs = TeacherOutputs> implements Asy
 
   #run(batch: Batch): O {
     const { teacher, outputs, cache } = this.#options
-    const modes = teacher.modules().map((module) => [module, module.training] as const)
-    teacher.eval()
-    try {
-      return noGrad(() => {
-        const made = outputs(batch)
-        check(made, batch, cache?.perToken ?? [])
-        return made
-      })
-    } finally {
-      for (const [module, training] of modes) module.training = training
-    }
+    return runTeacher(teacher, () => {
+      const made = outputs(batch)
+      check(made, batch, cache?.perToken ?? [])
+      return made
+    })
+  }
+}
+
+/**
+ * Runs a synchronous `fn` with the teacher in evaluation mode and without gradients; what it returns is the caller's. For inputs
+ * that no cache can know, such as masked tokens that change with every epoch.
+ *
+ * ```ts
+ * const { logits } = runTeacher(teacher, () => teacher.forward(masked.ids, { attentionMask }))
+ * ```
+ */
+export function runTeacher<R>(teacher: Module, fn: () => R): R {
+  const modes = teacher.modules().map((module) => [module, module.training] as const)
+  teacher.eval()
+  try {
+    return noGrad(fn)
+  } finally {
+    for (const [module, training] of modes) module.training = training
   }
 }
 

@@ -38,6 +38,7 @@ export {
   Distiller,
   type DistillerOptions,
   type PrepareOptions,
+  runTeacher,
   type TeacherCacheOptions,
   type TeacherOutputs,
 } from './distiller'
