@@ -4,7 +4,7 @@
 
 import { FormatError } from '../errors'
 import { openSafetensors, type SerializeOptions, type SafetensorsReader } from '../io/safetensors'
-import { heldDType, readTensor, saveTensors, tensorsToBytes } from '../io/tensors'
+import { heldDType, readTensor, savedByteLength, saveTensors, tensorsToBytes } from '../io/tensors'
 import { Module, slotsOf } from '../nn/module'
 import {
   type Parametrization,
@@ -94,6 +94,11 @@ export async function modelToBytes(
   options: SerializeOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   return tensorsToBytes(model.stateDict(), withDescription(model, options))
+}
+
+/** How many bytes `saveModel` would write. */
+export function modelByteLength(model: Module, options: SerializeOptions = {}): number {
+  return savedByteLength(model.stateDict(), withDescription(model, options))
 }
 
 export interface LoadModelOptions {

@@ -4,10 +4,12 @@ export * from './distill'
 export {
   loadModel,
   type LoadModelOptions,
+  modelByteLength,
   modelToBytes,
   type ParametrizationMaker,
   saveModel,
 } from './file'
+export { compareMeasures, type Measure, measure, type MeasureOptions } from './measure'
 export { type PassRecord, passesOf } from './passes'
 export * from './prune'
 export { dequantizeTensor, fakeQuantize, quantizeTensor } from './quantize/integers'

@@ -114,6 +114,14 @@ export async function tensorsToBytes(
   return file
 }
 
+/** How many bytes `saveTensors` would write. Reads nothing. */
+export function savedByteLength(
+  tensors: Readonly<Record<string, Tensor>>,
+  options: SerializeOptions = {},
+): number {
+  return planTensorFile(tensors, options).byteLength
+}
+
 function planTensorFile(tensors: Readonly<Record<string, Tensor>>, options: SerializeOptions) {
   const items = Object.entries(tensors).map(([name, { shape, dtype }]) => ({
     name,
