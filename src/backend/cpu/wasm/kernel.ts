@@ -9,7 +9,7 @@ import { BYTES_PER_ELEMENT, type DType, type ReduceKind } from '../../types'
 import { type Code, f32, f32x4, f64, i32, i32x4, v128, type V128 } from './code'
 import type { Body, Local } from './emitter'
 import { max, min } from './functions'
-import { CARRIER, load, type Source, type Steps, store, vectorsPerTurn, type Width } from './steps'
+import { CARRIER, load, type Source, type Steps, store, type Width } from './steps'
 
 export interface Operand {
   readonly dtype: DType
@@ -137,12 +137,10 @@ export class Kernel {
    */
   fold(
     folding: Folding,
-    program: Program,
     steps: Steps,
     then: (width: Width, ahead: number) => void = () => {},
   ): Local<'v128'> {
-    const vectors = vectorsPerTurn(program)
-    const lanes = Array.from({ length: vectors }, () => this.f.local('v128'))
+    const lanes = Array.from({ length: steps.vectorsPerTurn }, () => this.f.local('v128'))
     const take = (combine: (lane: Local<'v128'>) => void, width: Width, many: number): void => {
       for (const [ahead, lane] of lanes.slice(0, many).entries()) {
         steps.write('element', width, ahead)

@@ -4,7 +4,7 @@ import type { Instruction, Program } from '../../program'
 import { i32 } from './code'
 import { type Body, Module, type Target } from './emitter'
 import { type Folding, Kernel, type Operand, type Pointer } from './kernel'
-import { load, type Source, Steps, store, vectorsPerTurn, type Width } from './steps'
+import { load, type Source, Steps, store, type Width } from './steps'
 
 /** Rows that are summed in registers before they go on to the output; few enough to stay in the first-level cache. */
 const ROWS = 64
@@ -38,7 +38,7 @@ export function elementwiseLoops(
   steps.write('call')
   kernel.eachRow(() => {
     steps.write('row')
-    kernel.along(vectorsPerTurn(program), (width, vectors) => {
+    kernel.along(steps.vectorsPerTurn, (width, vectors) => {
       for (let v = 0; v < vectors; v++) {
         steps.write('element', width, v)
         program.outputs.forEach((_, k) => {
@@ -62,7 +62,7 @@ export function alongLoops(
   steps.write('call')
   kernel.eachRow(() => {
     steps.write('row')
-    kernel.store(operands.length - 1, kernel.fold(folding, program, steps), 1)
+    kernel.store(operands.length - 1, kernel.fold(folding, steps), 1)
   })
 }
 
@@ -76,17 +76,12 @@ export function acrossLoops(
 ): void {
   const kernel = new Kernel(f, block, operands)
   const { starts, at, rows } = kernel
-  // The loop inside goes down the rows, so what is the same along a row changes too.
-  const steps = new Steps(f, program, (step) => {
-    const source = sourceOf(kernel, program, step)
-    return { ...source, level: step.kind === 'scalar' ? 'call' : 'element' }
-  })
+  const steps = stepsOf(kernel, program)
   const out = operands.length - 1
   const inputs = starts.slice(0, out)
   const columns = starts.map(() => f.local('i32'))
   const [chunk, count, later] = [f.local('i32'), f.local('i32'), f.local('i32')]
-  const vectors = vectorsPerTurn(program)
-  const lanes = Array.from({ length: vectors }, () => f.local('v128'))
+  const lanes = Array.from({ length: steps.vectorsPerTurn }, () => f.local('v128'))
   const all = (to: readonly Pointer[], from: readonly Pointer[]): void =>
     to.forEach((pointer, i) => {
       f.set(pointer, from[i])
@@ -101,6 +96,7 @@ export function acrossLoops(
       f.set(count, chunk)
       all(at, columns)
       f.loop((again) => {
+        steps.write('row')
         for (const [v, lane] of sums.entries()) {
           steps.write('element', width, v)
           f.set(lane, combine(lane, steps.output(0)))
@@ -118,7 +114,7 @@ export function acrossLoops(
       })
       for (const [v, lane] of sums.entries()) f.run(store(f, dtype, at[out], lane, width, v))
     }
-    kernel.along(vectors, strip, columns)
+    kernel.along(lanes.length, strip, columns)
     inputs.forEach((start, i) => {
       f.step(start, i32.mul(kernel.step(i), chunk))
     })

@@ -10,7 +10,7 @@ import type { RowPlan } from '../../rows'
 import { i32x4 } from './code'
 import type { Body, Local } from './emitter'
 import { type Folding, foldingOf, Kernel, type Operand, type Pointer } from './kernel'
-import { isDear, type Source, Steps, vectorsPerTurn, type Width } from './steps'
+import { isDear, type Source, Steps, type Width } from './steps'
 
 /** A plan ready to be written. */
 export interface Writable {
@@ -97,7 +97,7 @@ export function planLoops(
     folded.forEach((steps, r) => {
       begin(steps)
       const keeps = kept !== null && r === folded.length - 1
-      reduced[r] = kernel.fold(foldings[r], plan.reductions[r].program, steps, (width, ahead) => {
+      reduced[r] = kernel.fold(foldings[r], steps, (width, ahead) => {
         if (keeps) kernel.store(firstElement, steps.output(0), width, ahead)
         move(width)
       })
@@ -110,7 +110,7 @@ export function planLoops(
     }
     if (!ofElements) return
     begin(ofElements)
-    kernel.along(vectorsPerTurn(elements), (width, vectors) => {
+    kernel.along(ofElements.vectorsPerTurn, (width, vectors) => {
       for (let v = 0; v < vectors; v++) {
         ofElements.write('element', width, v)
         elements.outputs.forEach((_, k) => {

@@ -23,6 +23,9 @@ export const CARRIER = { float: 'float32', int: 'int32', bool: 'bool' } as const
 
 type Vector = Local<'v128'>
 
+/** Steps per element that cost no more than a turn of a loop. */
+const CHEAP = 8
+
 /** Where a value comes from that no step computes: an input or a scalar. */
 export interface Source {
   readonly level: Level
@@ -53,6 +56,12 @@ export class Steps {
       this.#values.push(f.local('v128'))
     })
     this.#levels = levels
+  }
+
+  /** Vectors that a loop takes in one turn: several where there is so little to do that the turn itself would cost. */
+  get vectorsPerTurn(): number {
+    const steps = this.#program.instructions.filter((_, i) => this.#levels[i] === 'element')
+    return steps.length <= CHEAP && !steps.some(isDear) ? 4 : 1
   }
 
   /** Computes the steps of a level. */
@@ -206,10 +215,3 @@ const DEAR = new Set(['exp', 'expm1', 'log', 'log1p', 'tanh', 'sigmoid', 'erf'])
 export function isDear({ kind }: { readonly kind: string }): boolean {
   return DEAR.has(kind)
 }
-
-/** Vectors that a loop takes in one turn: several where a program does so little that the turn itself would cost. */
-export function vectorsPerTurn({ instructions }: Program): number {
-  return instructions.length <= CHEAP && !instructions.some(isDear) ? 4 : 1
-}
-
-const CHEAP = 8
