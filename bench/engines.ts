@@ -48,6 +48,8 @@ const torch = (threads: number): Engine => ({
 export const ENGINES: readonly Engine[] = [
   evenfold('cpu-1t', 'cpu'),
   evenfold('cpu-1t+fma', 'cpu', true),
+  evenfold('cpu-2t', 'cpu'),
+  evenfold('cpu-2t+fma', 'cpu', true),
   evenfold('webgpu', 'webgpu'),
   peer('jax-js-1t', 'jax', FLOATS),
   peer('jax-js-2t', 'jax', FLOATS),

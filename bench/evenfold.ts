@@ -231,7 +231,7 @@ async function rates(device: ef.DeviceName, n: number): Promise<{ matmulGflops: 
 
 await serve(async ({ engine, workload, sizes, minMs }: Job) => {
   const device = engine.startsWith('evenfold-webgpu') ? 'webgpu' : 'cpu'
-  await ef.init({ device })
+  await ef.init({ device, threads: engine.startsWith('evenfold-cpu-2t') ? 2 : 1 })
   const step = stepOf(workload, sizes)
   return {
     step,

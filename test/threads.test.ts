@@ -260,6 +260,16 @@ describe('init', () => {
     }
   })
 
+  it('tensors in shared memory go to a GPU, to bytes and back', async () => {
+    await ef.init({ device: 'webgpu', threads: 2 })
+    const x = ef.tensor([1.5, -2, 3], { device: 'cpu' })
+    const back = await ef.mul(x.to('webgpu'), 2).cpu()
+    const file = await ef.io.tensorsToBytes({ x, back })
+    const { tensors } = await ef.io.loadTensors(file, { device: 'cpu' })
+    expect(await tensors.x.data()).toEqual(Float32Array.of(1.5, -2, 3))
+    expect(await tensors.back.data()).toEqual(Float32Array.of(3, -4, 6))
+  })
+
   it.each([0, -1, 1.5, 65, Number.NaN, '2' as unknown as number])('refuses %s threads', async (threads) => {
     await expect(ef.init({ device: 'cpu', threads })).rejects.toThrow(ef.ArgumentError)
     await expect(ef.init({ device: 'cpu', threads })).rejects.toThrow(

@@ -12,8 +12,6 @@ import { PARAMETERS, type Threads, threadsOf } from './threads'
 
 /** Columns are divided by multiples of this: a line of the cache belongs to one thread. */
 const LINE = 16
-/** About how long an element takes, where it is more than memory's work. */
-const ELEMENT_NS = 1
 
 /** How a kernel walks its operands; strides count elements. */
 export interface Walk {
@@ -38,6 +36,8 @@ export interface Recipe {
   /** Tells the owner's kernels apart. */
   readonly name: string
   readonly cuts: Cuts
+  /** About how long one element takes. */
+  readonly ns: number
   write(f: Body, block: Pointer, operands: readonly Operand[]): void
 }
 
@@ -102,7 +102,7 @@ export function launch(
     else walk(outer, first, strides, at)
   }
   const offsets = views.map((v) => v.offset)
-  const work = ELEMENT_NS * way.columns * way.rows * count(way.outer)
+  const work = recipe.ns * way.columns * way.rows * count(way.outer)
   const cut = cutOf(recipe.cuts, way, threads.pieces(work))
   threads.split(cut.size, cut.step, work, (first, size) => {
     if (size === cut.size) run(way, offsets)

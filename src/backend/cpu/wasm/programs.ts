@@ -13,7 +13,7 @@ import { type Folding, foldingOf } from './kernel'
 import { hasRoom, launch, type Recipe, type Scalar, type Walk } from './launch'
 import { acrossLoops, alongLoops, elementwiseLoops } from './loops'
 import { planLoops, type Writable, writableOf } from './plans'
-import { CARRIER, isWritable } from './steps'
+import { CARRIER, isDear, isWritable } from './steps'
 
 /** Elements below which the TypeScript kernels serve. */
 const SMALLEST = 512
@@ -43,6 +43,7 @@ export function wasmElementwise(
     key: program.key,
     name: 'elementwise',
     cuts: 'all',
+    ns: needs.ns,
     write: (f, block, operands) => elementwiseLoops(f, block, program, operands),
   }
   const outer = { shape: axes.shape.slice(0, last), strides: axes.strides }
@@ -135,6 +136,7 @@ export function wasmRows(plan: RowPlan, { inputs, outer, scalars, elements, rows
     key: plan.key,
     name: 'plan',
     cuts: 'rows',
+    ns: plan.programs.reduce((sum, p) => sum + needsOf(p).ns, 0),
     write: (f, block, operands) => planLoops(f, block, writable, operands),
   }
   const numbers = plan.scalarTypes.map((type, index) => ({ index, type, value: scalars[index] }))
@@ -149,6 +151,7 @@ function reduction(way: keyof typeof REDUCTIONS, folding: Folding, program: Prog
     key: program.key,
     name: `${folding.kind} ${way}`,
     cuts: way === 'along' ? 'rows' : 'columns',
+    ns: needsOf(program).ns,
     write: (f, block, operands) => REDUCTIONS[way](f, block, folding, program, operands),
   }
 }
@@ -181,7 +184,13 @@ interface Needs {
   readonly inputs: readonly DType[]
   readonly outputs: readonly DType[]
   readonly scalars: (values: readonly number[]) => Scalar[]
+  /** About how long one element takes. */
+  readonly ns: number
 }
+
+/** About how long a step takes for one element: most of them next to nothing beside reading and writing. */
+const STEP_NS = 0.1
+const DEAR_NS = 1
 
 const known = new WeakMap<Program, Needs>()
 
@@ -201,6 +210,7 @@ function needsOf(program: Program): Needs {
     outputs: outputs.map((i) => CARRIER[instructions[i].type]),
     scalars: (values) =>
       numbers.flatMap(([type], index) => (type ? [{ index, type, value: values[index] }] : [])),
+    ns: instructions.reduce((sum, step) => sum + (isDear(step) ? DEAR_NS : STEP_NS), 0),
   }
   known.set(program, needs)
   return needs
