@@ -4,8 +4,8 @@ import type { View } from '../../types'
 import { bufferOf } from '../buffer'
 import type { Heap } from '../heap'
 import { f32, f32x4, i16x8, i32, i32x4, i8x16, v128, type V128 } from './code'
-import { instantiate } from './compile'
 import { type Body, type Local, Module, type Target } from './emitter'
+import { type Threads, threadsOf } from './threads'
 
 /** Addresses, byte strides and sizes; strides of parameters may be 0. */
 interface PackKernels {
@@ -151,15 +151,17 @@ interface Engine {
   readonly limits: number
 }
 
-/** By heap; null where WASM may not be compiled. */
-const engines = new WeakMap<Heap, Engine | null>()
+/** null where WASM may not be compiled. */
+const engines = new WeakMap<Threads, Engine | null>()
 
 function engineOf(heap: Heap): Engine | null {
-  let engine = engines.get(heap)
+  const threads = threadsOf(heap)
+  if (!threads) return null
+  let engine = engines.get(threads)
   if (engine === undefined) {
-    const kernels = heap.memory && instantiate<PackKernels>(packModule, heap.memory)
-    engine = kernels && { kernels, limits: heap.allocate(8).ptr }
-    engines.set(heap, engine)
+    const kernels = threads.instantiate<PackKernels>(packModule)
+    engine = kernels && { kernels, limits: threads.allocate(8) }
+    engines.set(threads, engine)
   }
   return engine
 }
