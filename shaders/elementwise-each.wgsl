@@ -1,4 +1,5 @@
-// An expression program over several tensors laid end to end: one element per invocation.
+// An expression program over several tensors laid end to end: one element per invocation, or four where memory goes in
+// fours; elements and offsets then count those.
 //
 // Bindings: every buffer once; read_write where one of its windows is an output. Params: [elements in all, grid width, 0, 0],
 // then per tensor [end of its elements, offset of each window], then the scalars' bits. Windows are contiguous, or one

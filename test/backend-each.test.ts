@@ -62,6 +62,16 @@ describe.each([
     await checkSteps([contiguous([300]), contiguous([70])], [contiguous([300]), contiguous([70])], 1)
   })
 
+  it('large ones, where memory goes in fours and where it does not', async () => {
+    const sizes = [[1024], [4], [40, 32], [12, 1]]
+    for (const offset of [0, 4, 2]) {
+      const layouts = sizes.map((shape) => contiguous(shape, offset))
+      const plain = sizes.map((shape) => contiguous(shape))
+      for (const on of [0, 1]) await checkSteps(layouts, plain, on)
+      await checkSteps([...layouts.slice(0, 1), contiguous([6])], [...plain.slice(0, 1), contiguous([6])])
+    }
+  })
+
   it('any layout', async () => {
     const scene = fc.array(
       shapes(5).chain((shape) => fc.record({ x: layoutOf(shape, true), y: layoutOf(shape, true) })),

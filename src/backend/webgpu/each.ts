@@ -9,9 +9,11 @@ import type { ElementwiseCall, ReduceKind, View } from '../types'
 import { Bindings, blockOf } from './bindings'
 import { elementwise, pushScalars } from './elementwise'
 import type { Engine } from './engine'
+import { eachOfFour, FOURS_FROM, fourOf, goesInFours } from './fours'
 import { MAX_WORDS, word } from './params'
 import type { Block } from './pool'
 import { accumulatorOf, combineCode, identityCode, PASS, reduce } from './reduce'
+import type { TemplateValues } from './template'
 import { convert, load, programCode, store, WGSL_TYPE } from './wgsl-program'
 
 /** Windows of one tensor of a launch: those the program reads, then those it writes. */
@@ -103,7 +105,8 @@ function launch(engine: Engine, program: Program, parts: readonly Part[], scalar
   const used = program.usedInputs.length
   const width = parts[0].views.length
   const bindings = new Bindings()
-  const arrays = parts.map(({ views }) => views.map((view, v) => bindings.add(view, v >= used)))
+  const lanes = engine.fallback && inFours(parts, used) ? 4 : 1
+  const arrays = parts.map(({ views }) => views.map((view, v) => bindings.add(view, v >= used, lanes)))
   const moves = parts.map((part) => part.moves.map(Number).join('')).join()
   const first = (p: number): number => 4 + p * (1 + width)
   const end = (p: number): string => word(first(p))
@@ -111,12 +114,13 @@ function launch(engine: Engine, program: Program, parts: readonly Part[], scalar
     `i32(${word(first(p) + 1 + v)}${parts[p].moves[v] ? ` + i${p > 0 ? ` - ${end(p - 1)}` : ''}` : ''})`
   engine.run({
     op: 'elementwise',
-    key: `each|${moves}|${program.key}`,
+    key: `each|${lanes}|${moves}|${program.key}`,
     template: elementwiseTemplate,
     bindings,
-    count: parts.reduce((n, part) => n + part.length, 0),
+    count: parts.reduce((n, part) => n + part.length / lanes, 0),
     extra: 0,
     values: () => {
+      if (lanes === 4) return fourValues(program, parts, arrays, end, at, first(parts.length))
       const inputs = program.instructions.filter((s) => s.kind === 'input')
       const name = (index: number): string => `x${index}`
       const loads = parts.map(({ views }, p) =>
@@ -147,13 +151,78 @@ function launch(engine: Engine, program: Program, parts: readonly Part[], scalar
     },
     fill: (params) => {
       let total = 0
-      for (const { length, views } of parts) {
-        total += length
-        params.int(total, ...views.map((view) => view.offset))
+      for (const { length, views, moves } of parts) {
+        total += length / lanes
+        params.int(total, ...views.map((view, v) => (moves[v] ? view.offset / lanes : view.offset)))
       }
       pushScalars(params, program, scalars)
     },
   })
+}
+
+/** Whether all parts go in fours, and what they have in common is the same in all of them. */
+function inFours(parts: readonly Part[], used: number): boolean {
+  const total = parts.reduce((n, { length }) => n + length, 0)
+  return (
+    total >= FOURS_FROM &&
+    parts.every(
+      ({ length, views, moves }) =>
+        length % 4 === 0 &&
+        views.every(
+          (view, v) =>
+            view.dtype === parts[0].views[v].dtype && goesInFours(view, Number(moves[v]), [], v >= used),
+        ),
+    )
+  )
+}
+
+/** The kernel's text for four elements at a time: one element repeated is read into all of a vector. */
+function fourValues(
+  program: Program,
+  parts: readonly Part[],
+  arrays: readonly (readonly string[])[],
+  end: (p: number) => string,
+  at: (p: number, v: number) => string,
+  firstScalar: number,
+): TemplateValues {
+  const used = program.usedInputs
+  const { views } = parts[0]
+  const written = program.outputs.map((_, k) => used.length + k)
+  const read = (p: number, v: number): string =>
+    parts[p].moves[v]
+      ? `${arrays[p][v]}[${at(p, v)}]`
+      : `${fourOf(views[v])}(${arrays[p][v]}[${at(p, v)} >> 2u][${at(p, v)} & 3])`
+  const element = (c: number): string =>
+    [
+      programCode(
+        program,
+        (i, type) => load(`x${used.indexOf(i)}`, `${c}`, views[used.indexOf(i)].dtype, type),
+        (i) => word(firstScalar + i),
+        '    ',
+      ),
+      ...written.map((v, k) => {
+        const step = program.outputs[k]
+        return `    ${store(`x${v}`, `${c}`, views[v].dtype, `v${step}`, program.instructions[step].type)}`
+      }),
+    ].join('\n')
+  return {
+    LOADS: [
+      ...views.map((view, v) => `  var x${v}: ${fourOf(view)};`),
+      choose(
+        parts,
+        'i',
+        end,
+        parts.map((_, p) => used.map((_, v) => `    x${v} = ${read(p, v)};`).join('\n')),
+      ),
+    ].join('\n'),
+    BODY: eachOfFour('  ', element),
+    STORES: choose(
+      parts,
+      'i',
+      end,
+      parts.map((_, p) => written.map((v) => `    ${arrays[p][v]}[${at(p, v)}] = x${v};`).join('\n')),
+    ),
+  }
 }
 
 /** Elements of a chunk, so that there are about as many chunks as the adapter can work on at once. */
