@@ -434,7 +434,7 @@ describe('students', () => {
     // In tensors of their own.
     ef.noGrad(() => student.decoderBias.fill_(9))
     expect(await bitsOf(teacher.decoderBias)).not.toContain(9)
-    expect(compress.passesOf(student)).toMatchObject([{ pass: 'keep layers', options: { keep: [0, 3] } }])
+    expect(compress.passesOf(student)).toMatchObject([{ pass: 'studentFrom', options: { keep: [0, 3] } }])
   })
 
   it('of a base model keep its pooler, or its absence', () => {
@@ -471,6 +471,44 @@ describe('students', () => {
     expect(await bitsOf(student.forward(ids).logits)).toEqual(await bitsOf(teacher.forward(ids).logits))
     const bare = compress.studentFrom(new models.BertModel(config), [3], { architecture: 'distilbert' })
     expect(bare).toBeInstanceOf(models.DistilBertModel)
+  })
+
+  it('of a pruned teacher are copies of it with fewer layers, whose file says how they came about', async () => {
+    ef.manualSeed(6)
+    const teacher = new models.BertForMaskedLM(config)
+    await compress.removeHeads(teacher, { amount: { fraction: 0.5 } })
+    const fresh = () => new models.BertForMaskedLM(config)
+    const student = await compress.loadModel(await compress.modelToBytes(teacher), fresh())
+    await compress.removeLayers(student, { list: 'bert.encoder.layer', keep: [0, 2] })
+    expect(student.bert.layers[1]!.query.weight.shape).toEqual([2, 4])
+    const distiller = new Distiller({
+      ...{ loader: loaderOf(), teacher },
+      outputs: ({ ids: tokens, mask }) => ({
+        logits: teacher.forward(tokens, { attentionMask: mask }).logits,
+      }),
+      cache: { folder: newFolder(), perToken: ['logits'] },
+    })
+    const optimizer = new optim.AdamW(student.parameters())
+    for await (const { ids: tokens, mask, teacher: its } of distiller) {
+      const { logits } = student.forward(tokens, { attentionMask: mask })
+      const loss = compress.softTargetLoss(logits, its.logits, { temperature: 2, mask })
+      optimizer.zeroGrad()
+      loss.backward()
+      optimizer.step()
+    }
+    await distiller.record(student, { temperature: 2 })
+    const loaded = await compress.loadModel(await compress.modelToBytes(student), fresh())
+    expect(compress.passesOf(loaded).map(({ pass }) => pass)).toEqual([
+      'removeHeads',
+      'removeLayers',
+      'distill',
+    ])
+    expect(compress.passesOf(loaded)[2]).toMatchObject({
+      options: { teacher: 'BertForMaskedLM', samples: samples.length, temperature: 2 },
+    })
+    loaded.eval()
+    student.eval()
+    expect(await bitsOf(loaded.forward(ids).logits)).toEqual(await bitsOf(student.forward(ids).logits))
   })
 
   it('of any model take the state of the layers they keep', async () => {

@@ -8,6 +8,7 @@ import { tensor } from '../../tensor/create'
 import { noGrad } from '../../tensor/scope'
 import { formatShape } from '../../tensor/shape'
 import { Tensor } from '../../tensor/tensor'
+import { recordPass } from '../passes'
 import { Fingerprint, fingerprintOf } from './fingerprint'
 import { type FloatArray, type HostOutputs, TeacherCache } from './teacher-cache'
 
@@ -118,6 +119,16 @@ export class Distiller<O extends TeacherOutputs = TeacherOutputs> implements Asy
     }
     this.#cache = cache
     return true
+  }
+
+  /**
+   * Notes among the student's passes that it learned from this teacher on these samples, with the options of the loss as JSON;
+   * `saveModel` writes them into the file.
+   */
+  async record(student: Module, options: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const { teacher } = this.#options
+    const by = { teacher: teacher.constructor.name, weights: await fingerprintOf(teacher) }
+    recordPass(student, 'distill', { ...by, samples: this.state().samples, ...options })
   }
 
   async #openCache({ folder, perToken = [], key = '', samplesPerFile = 256 }: TeacherCacheOptions) {

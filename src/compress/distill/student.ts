@@ -83,7 +83,8 @@ export function studentConfig(
  * A student with some layers of a BERT or DistilBERT, initialized from them and from the teacher's embeddings and head; on its
  * device, in its dtype, in training mode. BERT-base and {@link DISTILBERT_LAYERS} with `architecture: 'distilbert'` give
  * DistilBERT's 66,362,880 parameters. Its authors also froze the positions:
- * `student.embeddings.positionEmbeddings.weight.requiresGrad = false`.
+ * `student.embeddings.positionEmbeddings.weight.requiresGrad = false`. The sizes are those of the teacher's config: of a pruned
+ * teacher make a copy with `loadModel` and `modelToBytes`, and take layers out of it with `removeLayers`.
  * @throws ArgumentError for layers that are not there, out of order or none, before anything is allocated.
  */
 export function studentFrom(
@@ -130,7 +131,7 @@ export function studentFrom(
   const kept = keepLayers(teacher.stateDict(), layers, keep)
   student.loadStateDict(becomes ? distilBertKeys(kept) : kept)
   setPasses(student, passesOf(teacher))
-  recordPass(student, 'keep layers', { keep: [...keep], ...options })
+  recordPass(student, 'studentFrom', { keep: [...keep], ...options })
   return student
 }
 
