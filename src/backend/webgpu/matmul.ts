@@ -14,7 +14,7 @@ import { reduce } from './reduce'
 
 /** Rows and columns of a register tile. */
 const REGISTER_TILE = 4
-/** With fewer workgroups than this, smaller tiles give more of them. */
+/** With fewer workgroups than this, smaller tiles give more of them. Provisional: not yet timed on a GPU. */
 const FEW_GROUPS = 256
 const PRODUCT = new Program([input(0).mul(input(1))], 2)
 
