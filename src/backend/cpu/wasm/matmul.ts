@@ -92,7 +92,7 @@ export function wasmMatmul(a: View, b: View, out: View, accumulate: boolean): bo
   })
   if (products.length === 0) return true
   const work = products[0].m * products[0].n * k * PRODUCT_NS
-  if (products.length < threads.pieces(work * products.length)) {
+  if (products.length < 2 * threads.count && threads.pieces(work) > 1) {
     for (const product of products) divided(threads, engine, product, work)
   } else {
     threads.split(products.length, 1, work * products.length, (first, size) => {
