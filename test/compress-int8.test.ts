@@ -228,7 +228,15 @@ describePlaces('QuantizedLinear', () => {
     const layer = await QuantizedLinear.from(new nn.Linear(12, 24))
     const x = ef.randn([5, 12])
     const all = layer.forward(x)
-    expect(await layer.rows(x, 8, 16).tolist()).toEqual(await all.narrow(1, 8, 16).tolist())
+    for (const [start, length] of [
+      [8, 16],
+      [0, 3],
+      [5, 11],
+      [23, 1],
+    ]) {
+      const part = await layer.rows(x, start, length).tolist()
+      expect(part).toEqual(await all.narrow(1, start, length).tolist())
+    }
   })
 
   it('an input that is transposed, or has no rows', async () => {

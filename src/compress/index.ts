@@ -32,3 +32,7 @@ export {
   type QuantizedLinearOptions,
   type WeightScheme,
 } from './quantize/linear'
+export type { LinearLike, QuantizedProjection } from './quantize/attention'
+export { QuantizedEmbedding } from './quantize/embedding'
+export type { LeftAlone } from './quantize/places'
+export { quantize, type QuantizeOptions, type QuantizeReport } from './quantize/quantize'

@@ -7,7 +7,7 @@ import { ArgumentError, DTypeError, FormatError } from '../errors'
 /** Number formats that can be read. */
 export type SafetensorsDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I8' | 'U8' | 'BOOL'
 /** Number formats that can be written. */
-export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I32' | 'U8' | 'BOOL'
+export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I32' | 'I8' | 'U8' | 'BOOL'
 
 /** Bytes per element of every format that can be read. */
 export const ITEM_SIZE: Readonly<Record<SafetensorsDType, number>> = {
@@ -162,11 +162,11 @@ export function checkStorable(natural: StorageDType, dtype: StorageDType, name: 
   if (isFloatFormat(natural) === isFloatFormat(dtype)) return
   const [kind, fitting] = isFloatFormat(natural)
     ? ['floats', 'F64, F32, F16, BF16']
-    : ['integers', 'I32, U8, BOOL']
+    : ['integers', 'I32, I8, U8, BOOL']
   throw new DTypeError(`tensor '${name}': ${kind} cannot be stored as ${dtype}; choose one of ${fitting}`)
 }
 
-/** The stored bytes of an array, in slices of at most 8 MiB; checks the range of U8 and BOOL. */
+/** The stored bytes of an array, in slices of at most 8 MiB; checks the range of I8, U8 and BOOL. */
 export function* encodeElements(data: HostArray, dtype: StorageDType, name: string): Generator<Uint8Array> {
   if (dtype === naturalDType(data)) {
     yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -191,12 +191,15 @@ function convert(part: HostArray, dtype: StorageDType, where: (i: number) => str
       return Uint16Array.from(part, bfloat16Bits)
     case 'I32':
       return Int32Array.from(part)
+    case 'I8':
     case 'U8':
     case 'BOOL': {
-      const max = dtype === 'U8' ? 255 : 1
+      const [min, max] = dtype === 'I8' ? [-128, 127] : [0, dtype === 'U8' ? 255 : 1]
       return Uint8Array.from(part, (value, i) => {
-        if (value >= 0 && value <= max) return value
-        throw new ArgumentError(`${where(i)}: ${value} does not fit ${dtype}, whose range is [0, ${max}]`)
+        if (value >= min! && value <= max!) return value
+        throw new ArgumentError(
+          `${where(i)}: ${value} does not fit ${dtype}, whose range is [${min}, ${max}]`,
+        )
       })
     }
     default:

@@ -183,7 +183,7 @@ export interface TensorSpec {
 }
 
 /** Formats by falling alignment, in the order of the reference implementation. */
-const ORDER: readonly StorageDType[] = ['F64', 'F32', 'I32', 'BF16', 'F16', 'U8', 'BOOL']
+const ORDER: readonly StorageDType[] = ['F64', 'F32', 'I32', 'BF16', 'F16', 'I8', 'U8', 'BOOL']
 
 /** Number of elements of a shape; throws ShapeError unless all dimensions are non-negative integers. */
 export function elementCount(shape: readonly number[], name: string): number {

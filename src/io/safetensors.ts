@@ -158,7 +158,7 @@ async function readExactly(bytes: ByteSource, offset: number, length: number, so
   )
 }
 
-/** A tensor to be written. `dtype` defaults to the format that suits `data`; I64 and I8 are written as I32. */
+/** A tensor to be written. `dtype` defaults to the format that suits `data`; I64 is written as I32. */
 export interface TensorToWrite {
   shape: readonly number[]
   data: HostArray
@@ -168,8 +168,8 @@ export interface TensorToWrite {
 export interface SerializeOptions {
   metadata?: Readonly<Record<string, string>>
   /**
-   * Storage formats: one for all tensors whose kind it fits (F64, F32, F16, BF16 for floats; I32, U8,
-   * BOOL for integers), or one per name. It goes before a tensor's own `dtype`.
+   * Storage formats: one for all tensors whose kind it fits (F64, F32, F16, BF16 for floats; I32, I8,
+   * U8, BOOL for integers), or one per name. It goes before a tensor's own `dtype`.
    */
   dtype?: StorageDType | Readonly<Record<string, StorageDType>>
 }
@@ -247,7 +247,7 @@ export function planTensors(
       throw new ArgumentError(`dtype: there is no tensor '${name}'`)
   }
   const specs = items.map(({ name, shape, natural, dtype: own = natural }): TensorSpec => {
-    const stored = own === 'I64' || own === 'I8' ? 'I32' : own
+    const stored = own === 'I64' ? 'I32' : own
     const fitting = forAll !== null && isFloatFormat(forAll) === isFloatFormat(stored) ? forAll : stored
     const dtype = Object.hasOwn(perName, name) ? perName[name]! : fitting
     checkStorable(natural, dtype, name)

@@ -243,7 +243,7 @@ export class BertModel extends Module {
 
   #check(ids: Tensor, attentionMask: Tensor | null, tokenTypeIds: Tensor | null): void {
     const { maxPositions, tokenTypes } = this.config
-    const { weight: table } = this.embeddings.wordEmbeddings
+    const { table } = this.embeddings.wordEmbeddings
     checkTokens('BERT', ids, { table, positions: maxPositions })
     checkLikeTokens('BERT', ids, { attentionMask, tokenTypeIds })
     if (tokenTypeIds && tokenTypes === 0)

@@ -75,7 +75,7 @@ export class EncoderDecoder extends Module {
     mask: Tensor | null = null,
     where: SequenceMask = {},
   ): [first: Tensor, hidden: Tensor] {
-    checkTokens('EncoderDecoder', ids, { table: this.encoder.embedding.weight })
+    checkTokens('EncoderDecoder', ids, { table: this.encoder.embedding.table })
     checkLikeTokens('EncoderDecoder', ids, { mask })
     checkSequenceMask('EncoderDecoder', ids, where)
     return tidy(() => {

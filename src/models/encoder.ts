@@ -63,7 +63,7 @@ export class Encoder extends Module {
 
   /** Zeros [2 * numLayers, batch, H]. */
   initialStates(batch: number): Tensor {
-    const { dtype, device } = this.embedding.weight
+    const { dtype, device } = this.rnn.parameters()[0]
     return zeros([2 * this.numLayers, batch, this.hiddenSize], { dtype, device })
   }
 
@@ -76,7 +76,7 @@ export class Encoder extends Module {
     hidden: Tensor | null = null,
     where: SequenceMask = {},
   ): [outputs: Tensor, hidden: Tensor] {
-    checkTokens('Encoder', ids, { table: this.embedding.weight })
+    checkTokens('Encoder', ids, { table: this.embedding.table })
     checkSequenceMask('Encoder', ids, where)
     return tidy(() => {
       const x = this.dropout.forward(this.embedding.forward(ids))

@@ -65,7 +65,7 @@ export class GRUClassifier extends Module {
     { lengths, mask, attention = false }: SequenceMask & { attention?: boolean } = {},
   ): Tensor | [Tensor, Tensor] {
     const where = { lengths, mask }
-    checkTokens('GRUClassifier', ids, { table: this.encoder.embedding.weight })
+    checkTokens('GRUClassifier', ids, { table: this.encoder.embedding.table })
     checkSequenceMask('GRUClassifier', ids, where)
     return tidy(() => {
       const real = tokenMask(ids, where)

@@ -196,6 +196,6 @@ export class Llama extends Module {
 
   #check(ids: Tensor, cache: KeyValueCache | null): void {
     const { maxPositions: positions } = this.config
-    checkTokens('Llama', ids, { table: this.tokEmbeddings.weight, positions, past: cache?.length ?? 0 })
+    checkTokens('Llama', ids, { table: this.tokEmbeddings.table, positions, past: cache?.length ?? 0 })
   }
 }

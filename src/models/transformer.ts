@@ -80,7 +80,7 @@ export class Transformer extends Module {
 
   /** What the ids must keep to. CLS alone is a sequence too. */
   get limits(): TokenLimits {
-    return { table: this.embedding.weight, positions: this.posEmbedding.shape[1] - 1, least: 0 }
+    return { table: this.embedding.table, positions: this.posEmbedding.shape[1] - 1, least: 0 }
   }
 
   /**

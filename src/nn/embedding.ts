@@ -78,6 +78,11 @@ export class Embedding extends Module {
     }
   }
 
+  /** What holds a row for each id, on the device of the ids. */
+  get table(): Tensor {
+    return this.weight
+  }
+
   forward(ids: Tensor): Tensor {
     return embedding(ids, this.weight, { paddingIdx: this.paddingIdx })
   }

@@ -30,6 +30,7 @@ export { type Layer, Module, type StateDict } from './module'
 export {
   type AttentionForwardOptions,
   type AttentionMaskOptions,
+  InputProjection,
   type MaskPlacement,
   MultiheadAttention,
   type MultiheadAttentionOptions,

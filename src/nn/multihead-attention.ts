@@ -74,6 +74,14 @@ export interface AttentionForwardOptions extends AttentionMaskOptions {
   cache?: KeyValueCache | null
 }
 
+/** What computes queries, keys and values in the place of `inProjWeight` and its like: from integers, say. */
+export abstract class InputProjection extends Module {
+  /** Of [..., width] the projections `first` (0 query, 1 key, 2 value) to `first + count`: [..., count * heads * headDim]. */
+  abstract override forward(x: Tensor, first: number, count: number): Tensor
+  /** A float tensor of its device. */
+  abstract get reference(): Tensor
+}
+
 /**
  * softmax(q k' / sqrt(d)) v in `numHeads` heads of width d, between projections of query, key and value and one of the
  * output. No matrix of T x S weights is kept for backward. With headDim * numHeads = embedDim = E: 4 (E² + E) parameters.
@@ -93,6 +101,8 @@ export class MultiheadAttention extends Module {
   inProjWeight: Parameter | null
   /** [3 * heads * headDim] */
   inProjBias: Parameter | null
+  /** Where it is set, there are no parameters of input projections. */
+  inProj: InputProjection | null = null
   outProj: Linear
 
   /** @throws ArgumentError if heads do not divide the width. */
@@ -246,12 +256,13 @@ export class MultiheadAttention extends Module {
     const { inProjWeight: packed, inProjBias: bias } = this
     const apart = [this.qProjWeight, this.kProjWeight, this.vProjWeight]
     const project = (x: Tensor, from: number, n: number): Tensor => {
+      if (this.inProj) return this.inProj.forward(x, from, n)
       const rows = (all: Tensor): Tensor => narrow(all, 0, from * inner, n * inner)
       return linear(x, packed ? rows(packed) : (apart[from] as Parameter), bias && rows(bias))
     }
     const projected = inputs.flatMap((x, i) => {
       const from = first + i * count
-      if (packed) return unpack(project(x, from, count), count)
+      if (packed || this.inProj) return unpack(project(x, from, count), count)
       return Array.from({ length: count }, (_, n) => project(x, from + n, 1))
     })
     return projected.map((t) => {
@@ -286,7 +297,7 @@ export class MultiheadAttention extends Module {
   }
 
   #checkTensors(query: Tensor, key: Tensor, value: Tensor): void {
-    const { weight } = this.outProj
+    const weight = this.inProj?.reference ?? this.outProj.weight
     sameDevice('MultiheadAttention', [weight, query, key, value])
     const axes = this.batchFirst ? 'batch, time' : 'time, batch'
     const widths = [this.embedDim, this.kProjWeight?.shape[1], this.vProjWeight?.shape[1]]

@@ -1,19 +1,19 @@
 // A linear layer that computes from int8 weights: activations become integers, the product is exact, its result float32.
 
-import { packPanels, panelShape, unpackPanels } from '../../backend/int8'
+import { INT8_PANEL, packPanels, panelShape, unpackPanels } from '../../backend/int8'
 import { ArgumentError, DTypeError, GraphError, NonFiniteError, ShapeError } from '../../errors'
-import type { Linear } from '../../nn/linear'
 import { Module } from '../../nn/module'
 import { checkSizes, type LayerOptions } from '../../nn/options'
 import { Buffer, Parameter } from '../../nn/parameter'
 import { inModule } from '../../tensor/context'
 import { tensor, zeros } from '../../tensor/create'
-import { reshape } from '../../tensor/ops/views'
+import { contiguous, narrow, reshape, transpose } from '../../tensor/ops/views'
 import { gradEnabled, noGrad, tidy } from '../../tensor/scope'
 import { formatShape } from '../../tensor/shape'
 import type { Tensor } from '../../tensor/tensor'
+import type { LinearLike } from './attention'
 import { ActivationQuantizer, type ActivationScheme } from './activations'
-import { asRows, columnsOf, int8Product, type PackedWeight } from './int8'
+import { asRows, columnsOf, int8Product, type PackedWeight, unpackRows } from './int8'
 import { integersOf } from './integers'
 import { chooseParams, QuantizationParams } from './scheme'
 
@@ -65,11 +65,12 @@ export function quantizeWeight(
  * in memory. Inference only.
  */
 export class QuantizedLinear extends Module {
+  static override readonly keys: Readonly<Record<string, string>> = { packed: 'weight' }
   readonly inFeatures: number
   readonly outFeatures: number
   readonly activations: ActivationQuantizer
   /** int32 [panels, quads, 8]: four int8 a word, see src/backend/int8.ts. */
-  weight: Buffer
+  packed: Buffer
   /** float32 [outFeatures] */
   weightScale: Buffer
   /** int32 [outFeatures]: the sums of the integers of each output. */
@@ -91,7 +92,7 @@ export class QuantizedLinear extends Module {
     this.inFeatures = inFeatures
     this.outFeatures = outFeatures
     this.activations = new ActivationQuantizer(activations, where)
-    this.weight = make(panelShape(inFeatures, outFeatures), 'int32')
+    this.packed = make(panelShape(inFeatures, outFeatures), 'int32')
     this.weightScale = make([outFeatures], 'float32')
     this.weightSums = make([outFeatures], 'int32')
     this.bias = bias ? tidy(() => new Parameter(zeros([outFeatures], where), { requiresGrad: false })) : null
@@ -102,7 +103,7 @@ export class QuantizedLinear extends Module {
    * @throws DTypeError for a float64 layer; NonFiniteError for weights that are not finite.
    */
   static async from(
-    layer: Linear,
+    layer: LinearLike,
     { weight = {}, activations = {} }: { weight?: WeightScheme; activations?: ActivationScheme } = {},
   ): Promise<QuantizedLinear> {
     const { inFeatures, outFeatures, bias } = layer
@@ -128,19 +129,33 @@ export class QuantizedLinear extends Module {
       values.subarray(j * k, (j + 1) * k).reduce((sum, q) => sum + q, 0),
     )
     const scales = Float32Array.from({ length: n }, (_, j) => params.scale[j % params.scale.length])
-    const { device } = this.weight
+    const { device } = this.packed
     noGrad(() =>
       tidy(() => {
-        this.weight.copy_(tensor(packPanels(values, n, k), { shape: this.weight.shape, device }))
+        this.packed.copy_(tensor(packPanels(values, n, k), { shape: this.packed.shape, device }))
         this.weightScale.copy_(tensor(scales, { device }))
         this.weightSums.copy_(tensor(sums, { device }))
       }),
     )
   }
 
+  /** The numbers that the integers stand for, [outFeatures, inFeatures], computed anew: for code that reads weights itself. */
+  get weight(): Tensor {
+    const [panels, quads, columns] = this.packed.shape
+    const n = this.outFeatures
+    return noGrad(() =>
+      tidy(() => {
+        const rows = reshape(contiguous(transpose(this.packed, 1, 2)), [panels * columns, quads])
+        const scale = reshape(this.weightScale, [n, 1])
+        const zero = zeros([], { device: scale.device })
+        return unpackRows(narrow(rows, 0, 0, n), this.inFeatures, scale, zero)
+      }),
+    )
+  }
+
   /** The integers [outFeatures, inFeatures], row after row, and their scales, one for each output. */
   async integers(): Promise<IntegerWeight> {
-    const words = (await this.weight.data()) as Int32Array
+    const words = (await this.packed.data()) as Int32Array
     const scale = await this.weightScale.data()
     const params = new QuantizationParams({ axis: 0 }, scale, new Int32Array(scale.length))
     return { values: unpackPanels(words, this.outFeatures, this.inFeatures), params }
@@ -154,15 +169,20 @@ export class QuantizedLinear extends Module {
   /** Outputs `start` to `start + length` only. */
   rows(input: Tensor, start: number, length: number): Tensor {
     checkInput('QuantizedLinear', input, this.inFeatures)
-    const { weight: words, weightScale: scale, weightSums: sums, bias } = this
+    const { packed: words, weightScale: scale, weightSums: sums, bias } = this
     return noGrad(() =>
       tidy(() => {
         const x = asRows(input)
         const all: PackedWeight = { words, scale, sums }
-        const part = length === this.outFeatures ? all : columnsOf(all, start, length)
-        const own = bias && length !== this.outFeatures ? bias.narrow(0, start, length) : bias
-        const out = int8Product(x, this.activations.forward(x), part, own)
-        return reshape(out, [...input.shape.slice(0, -1), length])
+        const params = this.activations.forward(x)
+        const shape = [...input.shape.slice(0, -1), length]
+        if (length === this.outFeatures) return reshape(int8Product(x, params, all, bias), shape)
+        // A panel cannot be divided.
+        const first = start - (start % INT8_PANEL)
+        const end = Math.min(this.outFeatures, Math.ceil((start + length) / INT8_PANEL) * INT8_PANEL)
+        const own = bias && narrow(bias, 0, first, end - first)
+        const out = int8Product(x, params, columnsOf(all, first, end - first), own)
+        return reshape(narrow(out, 1, start - first, length), shape)
       }),
     )
   }

@@ -21,31 +21,46 @@ export abstract class Observer {
   readonly scheme: FullScheme
   #min: Float32Array | null = null
   #max: Float32Array | null = null
+  #count = 0
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(scheme: QuantizationScheme = {}) {
     this.scheme = fullScheme(scheme)
   }
 
-  /** Takes in the numbers of a float tensor. @throws NonFiniteError if one is not finite; nothing is taken in then. */
-  async observe(x: Tensor): Promise<void> {
-    const [min, max] = await this.bounds(x)
+  /**
+   * Takes in the numbers of a float tensor, which may be released right after the call; several calls are taken in order.
+   * @throws NonFiniteError if one is not finite; nothing is taken in then.
+   */
+  observe(x: Tensor): Promise<void> {
+    const bounds = this.bounds(x)
+    const done = this.#turn.then(() => bounds).then(([min, max]) => this.#take(min, max))
+    this.#turn = done.catch(() => {})
+    return done
+  }
+
+  #take(min: Float32Array, max: Float32Array): void {
+    const name = this.constructor.name
     for (const bound of [...min, ...max]) {
-      if (Number.isFinite(bound)) continue
-      throw new NonFiniteError(`${this.constructor.name}: the numbers observed reach ${bound}`)
+      if (!Number.isFinite(bound)) throw new NonFiniteError(`${name}: the numbers observed reach ${bound}`)
     }
-    if (this.#min && this.#min.length !== min.length) {
-      throw new ArgumentError(
-        `${this.constructor.name}: ${min.length} slices along axis ${this.scheme.axis}, ${this.#min.length} before`,
-      )
-    }
-    this.#min = this.#min ? this.#min.map((old, i) => this.combine(old, min[i], Math.min)) : min
-    this.#max = this.#max ? this.#max.map((old, i) => this.combine(old, max[i], Math.max)) : max
+    const { axis } = this.scheme
+    if (this.#min && this.#min.length !== min.length)
+      throw new ArgumentError(`${name}: ${min.length} slices along axis ${axis}, ${this.#min.length} before`)
+    const seen = ++this.#count
+    this.#min = this.#min ? this.#min.map((old, i) => this.combine(old, min[i], seen, Math.min)) : min
+    this.#max = this.#max ? this.#max.map((old, i) => this.combine(old, max[i], seen, Math.max)) : max
   }
 
   /** Smallest and largest numbers that count of one tensor. */
   protected abstract bounds(x: Tensor): Promise<[min: Float32Array, max: Float32Array]>
-  /** What was seen before, and what is new; `outer` is Math.min or Math.max. */
-  protected abstract combine(old: number, now: number, outer: (a: number, b: number) => number): number
+  /** A bound seen before and a new one, that of tensor number `seen`; `outer` is Math.min or Math.max. */
+  protected abstract combine(
+    old: number,
+    now: number,
+    seen: number,
+    outer: (a: number, b: number) => number,
+  ): number
 
   /** The range so far; null before anything was observed. */
   get range(): { readonly min: Float32Array; readonly max: Float32Array } | null {
@@ -70,7 +85,8 @@ async function extremes(x: Tensor, axis: number | null): Promise<[Float32Array, 
   const dims = [...x.shape.keys()].filter((i) => i !== at)
   const [low, high] = noGrad(() => tidy(() => [amin(x, dims), amax(x, dims)]))
   try {
-    return [Float32Array.from(await low.data()), Float32Array.from(await high.data())]
+    const [min, max] = await Promise.all([low.data(), high.data()])
+    return [Float32Array.from(min), Float32Array.from(max)]
   } finally {
     low.dispose()
     high.dispose()
@@ -82,7 +98,12 @@ export class MinMaxObserver extends Observer {
   protected bounds(x: Tensor): Promise<[Float32Array, Float32Array]> {
     return extremes(x, this.scheme.axis)
   }
-  protected combine(old: number, now: number, outer: (a: number, b: number) => number): number {
+  protected combine(
+    old: number,
+    now: number,
+    _seen: number,
+    outer: (a: number, b: number) => number,
+  ): number {
     return outer(old, now)
   }
 }
@@ -110,7 +131,6 @@ export class MovingAverageObserver extends MinMaxObserver {
  */
 export class PercentileObserver extends Observer {
   readonly percentile: number
-  #seen = 0
 
   /** `percentile`: at most 100; the lower bound is at 100 - percentile. Default 99.99. */
   constructor({ percentile = 99.99, ...scheme }: QuantizationScheme & { percentile?: number } = {}) {
@@ -131,7 +151,6 @@ export class PercentileObserver extends Observer {
     // NaN is sorted to the end.
     const { length } = values
     if (!Number.isFinite(values[0]) || !Number.isFinite(values[length - 1])) return [values, values]
-    this.#seen++
     const at = (share: number): Float32Array => {
       const place = share * (length - 1)
       const below = Math.floor(place)
@@ -141,7 +160,7 @@ export class PercentileObserver extends Observer {
     return [at(1 - this.percentile / 100), at(this.percentile / 100)]
   }
 
-  protected combine(old: number, now: number): number {
-    return old + (now - old) / this.#seen
+  protected combine(old: number, now: number, seen: number): number {
+    return old + (now - old) / seen
   }
 }
