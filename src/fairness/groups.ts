@@ -108,3 +108,9 @@ export function partitionsOf(columns: Record<string, GroupColumn>, size: number)
   const single = read.map((column) => cross([column], size))
   return read.length > 1 ? [cross(read, size), ...single] : single
 }
+
+/** All rows as one group. */
+export function everyRow(size: number): Partition {
+  const rows = Int32Array.from({ length: size }, (_, i) => i)
+  return { name: 'all rows', groups: [{ name: 'all rows', levels: {}, rows }], codes: new Int32Array(size) }
+}

@@ -1,5 +1,27 @@
 // Fairness: measures of groups, the statistics that say how sure they are, audits and repairs: `evenfold/fairness`.
 
+export { auditCompression, auditSweep, type DefaultMetric } from './audit'
+export type {
+  Answers,
+  Audit,
+  AuditData,
+  AuditModel,
+  AuditOptions,
+  AuditRuns,
+  Change,
+  Flips,
+  GapChange,
+  GroupAudit,
+} from './audit-types'
+export {
+  type ClassShift,
+  classShifts,
+  type ModalExemplar,
+  modalExemplars,
+  type Population,
+  type TaxicabExemplar,
+  taxicabExemplars,
+} from './exemplars'
 export { type GroupColumn, MISSING } from './groups'
 export {
   consistency,
@@ -81,3 +103,4 @@ export {
   subgroupAuc,
 } from './score-metrics'
 export * from './statistics'
+export type { Correction, Decision, Verdict } from './verdict'

@@ -273,8 +273,11 @@ export class MetricFrame<M extends string> {
     options: FrameQuery & ResampleOptions,
     statistics: (table: Table<M>) => (number | undefined)[],
   ): Estimate[] {
-    const sampler = new Resampler(this.#metrics, this.#rows, this.#partition(options.of), this.#rules)
-    const results = bootstrapAll((drawn) => statistics(sampler.table(drawn)), { ...options, ...sampler.draw })
+    const sampler = new Resampler(this.#metrics, [this.#rows], this.#partition(options.of), this.#rules)
+    const results = bootstrapAll((drawn) => statistics(sampler.tables(drawn)[0]!), {
+      ...options,
+      ...sampler.draw,
+    })
     return results.map(({ values: _, ...estimate }) => estimate)
   }
 

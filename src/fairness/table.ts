@@ -92,7 +92,9 @@ export function mergeRows(
 
 /** A column's values in the given rows. */
 export function take<T>(column: ArrayLike<T>, rows: ArrayLike<number>): T[] {
-  return Array.from(rows, (row) => column[row]!)
+  const values = new Array<T>(rows.length)
+  for (let i = 0; i < rows.length; i++) values[i] = column[rows[i]!]!
+  return values
 }
 
 /** Rows in another order, or fewer of them. */
@@ -132,65 +134,76 @@ export function tableOf<M extends string>(
   )
 }
 
-/** A partition's rows, ready to be drawn anew. */
+/** One set of answers to a partition's rows, with weights that are filled in later. */
+interface Run {
+  all: Rows
+  parts: Rows[]
+}
+
+/** A partition's rows, ready to be drawn anew; several answers to the same rows share each draw. */
 export class Resampler<M extends string> {
   /** What the bootstrap needs: kinds of rows, their counts, and the group of each as its stratum. */
   readonly draw: { size: number; counts: Float64Array; strata: Int32Array }
   readonly #own: Float64Array | undefined
   readonly #weights: Float64Array
-  readonly #all: Rows
-  readonly #parts: Rows[]
+  readonly #runs: Run[]
   readonly #names: M[]
 
+  /** `runs`: answers to the same rows; they differ in predictions and scores alone. */
   constructor(
     readonly metrics: Record<M, Metric>,
-    rows: Rows,
+    runs: readonly Rows[],
     readonly partition: Partition,
     readonly rules: AggregateRules,
   ) {
     this.#names = Object.keys(metrics) as M[]
-    const columns: (ArrayLike<Label> | undefined)[] = [
-      rows.labels,
-      rows.predictions,
-      rows.scores,
-      rows.weights,
-    ]
+    const { labels, weights } = runs[0]!
+    // Scores tell almost every row from every other; they count only where a metric looks at them.
+    const scored = Object.values<Metric>(metrics).some(({ needs }) => needs === 'scores')
+    const columns: (ArrayLike<Label> | undefined)[] = [labels, weights, ...runs.map((run) => run.predictions)]
+    if (scored) columns.push(...runs.map((run) => run.scores))
     const { first, counts, strata } = mergeRows(
       partition,
       columns.filter((column) => column !== undefined),
     )
     this.draw = { size: first.length, counts, strata }
-    this.#own = rows.weights && Float64Array.from(take(rows.weights, first))
+    this.#own = weights && Float64Array.from(take(weights, first))
     this.#weights = new Float64Array(first.length)
-    this.#all = { ...takeRows(rows, first), weights: this.#weights }
+    this.#runs = runs.map((run) => this.#run({ ...takeRows(run, first), weights: this.#weights }, strata))
+  }
+
+  #run(all: Rows, strata: Int32Array): Run {
     let start = 0
-    this.#parts = partition.groups.map((_, code) => {
+    const parts = this.partition.groups.map((_, code) => {
       let end = start
       while (end < strata.length && strata[end] === code) end++
       const range = Int32Array.from({ length: end - start }, (_, i) => start + i)
-      const part = { ...takeRows(this.#all, range), weights: this.#weights.subarray(start, end) }
+      const part = { ...takeRows(all, range), weights: this.#weights.subarray(start, end) }
       start = end
       return part
     })
+    return { all, parts }
   }
 
-  /** The table of rows drawn so often. */
-  table(drawn: Float64Array): Table<M> {
+  /** The table of each run, of rows drawn so often. */
+  tables(drawn: Float64Array): Table<M>[] {
     const own = this.#own
     for (let i = 0; i < drawn.length; i++) this.#weights[i] = own ? drawn[i]! * own[i]! : drawn[i]!
     const { compat } = this.rules
-    const measured = (name: M, part: Rows) => {
-      const metric = this.metrics[name]
-      return conform(metric, metric.measure(part), compat, part.labels.length)
-    }
-    const groups = this.partition.groups.map((group, code) => {
-      const part = this.#parts[code]!
-      return { group, values: record(this.#names, (name) => measured(name, part)) }
+    return this.#runs.map(({ all, parts }) => {
+      const measured = (name: M, part: Rows) => {
+        const metric = this.metrics[name]
+        return conform(metric, metric.measure(part), compat, part.labels.length)
+      }
+      const groups = this.partition.groups.map((group, code) => {
+        const part = parts[code]!
+        return { group, values: record(this.#names, (name) => measured(name, part)) }
+      })
+      return new Table(
+        record(this.#names, (name) => measured(name, all)),
+        groups,
+        this.rules,
+      )
     })
-    return new Table(
-      record(this.#names, (name) => measured(name, this.#all)),
-      groups,
-      this.rules,
-    )
   }
 }

@@ -9,6 +9,7 @@ export {
   type Statistic,
 } from './bootstrap'
 export { benjaminiHochberg, holm } from './multiple'
+export { oddsRatio, type OddsRatio } from './odds-ratio'
 export type { Interval, LevelOptions } from './options'
 export { mcnemar, type McNemarOptions, tangoInterval, tangoTest } from './paired'
 export { permutationTest, type PermutationOptions, type PermutationTest } from './permutation'
