@@ -199,6 +199,22 @@ describe('a cache', () => {
     expect(await other({})).toBe(7)
   })
 
+  it("takes batches to the student's device, wherever the teacher is", async () => {
+    for (const device of ['webgpu', 'cpu'] as const) await ef.init({ device })
+    const { teacher, folder, distiller } = setup({})
+    const wanted = await epochOf(distiller)
+    const outputs = (batch: data.Batch) => teacher.forward(batch)
+    const options = { loader: loaderOf(), teacher, outputs, device: 'webgpu' } as const
+    const cache = { folder, perToken: ['states'], samplesPerFile: 4 }
+    expect(await epochOf(new Distiller({ ...options, cache }))).toEqual(wanted)
+    for await (const batch of new Distiller({ ...options, cache })) {
+      expect([batch.ids.device, batch.teacher.logits.device]).toEqual(['webgpu', 'webgpu'])
+    }
+    expect(() => new Distiller(options)).toThrow(
+      "the teacher is on 'cpu' and the batches are to be on 'webgpu'",
+    )
+  })
+
   it('of other samples is refused, naming the first', async () => {
     const { distiller, teacher, folder } = setup({})
     await distiller.prepare()
@@ -383,6 +399,12 @@ describe('bad input', () => {
       ),
       ef.NonFiniteError,
       "the teacher's 'x' is NaN for sample 5",
+    ],
+    [
+      'a teacher of a smaller vocabulary',
+      outputsOf(({ ids }) => ({ x: new nn.Embedding(3, 2).forward(ids) })),
+      ef.IndexError,
+      'out of range',
     ],
     [
       'parts of nothing',

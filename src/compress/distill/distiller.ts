@@ -3,6 +3,7 @@
 import { batches, type Batch } from '../../data/batches'
 import type { DataLoader, DataLoaderState, HostBatch } from '../../data/loader'
 import { ArgumentError, DTypeError, ShapeError } from '../../errors'
+import type { DeviceName } from '../../backend/types'
 import type { Module } from '../../nn/module'
 import { tensor } from '../../tensor/create'
 import { noGrad } from '../../tensor/scope'
@@ -42,6 +43,8 @@ export interface DistillerOptions<O extends TeacherOutputs> {
   outputs: (batch: Batch) => O
   /** Default: the teacher runs on every batch. */
   cache?: TeacherCacheOptions
+  /** Where the batches go: the student's device. Default: the teacher's; without a cache it can be no other. */
+  device?: DeviceName
 }
 
 export interface PrepareOptions {
@@ -85,6 +88,13 @@ export class Distiller<O extends TeacherOutputs = TeacherOutputs> implements Asy
     if (!(Number.isSafeInteger(samplesPerFile) && samplesPerFile >= 1)) {
       throw new ArgumentError(
         `Distiller: cache.samplesPerFile is ${samplesPerFile}; expected a positive integer`,
+      )
+    }
+    const { device, teacher, cache } = options
+    const own = teacher.parameters()[0]?.device
+    if (device !== undefined && own !== undefined && device !== own && !cache) {
+      throw new ArgumentError(
+        `Distiller: the teacher is on '${own}' and the batches are to be on '${device}'; move the teacher, or give a cache`,
       )
     }
     this.#options = options
@@ -165,7 +175,7 @@ export class Distiller<O extends TeacherOutputs = TeacherOutputs> implements Asy
 
   async *[Symbol.asyncIterator](): AsyncGenerator<DistillBatch<O>> {
     if (this.#options.cache && !this.#cache) await this.prepare()
-    for await (const batch of batches(this.#options.loader, this.#place())) {
+    for await (const batch of batches(this.#options.loader, this.#place(this.#options.device))) {
       const teacher = this.#cache ? await this.#restored(this.#cache, batch) : this.#run(batch)
       try {
         yield { ...batch, teacher }
@@ -184,9 +194,7 @@ export class Distiller<O extends TeacherOutputs = TeacherOutputs> implements Asy
     return Object.fromEntries(restored) as O
   }
 
-  /** Where the teacher is, so is the batch. */
-  #place(): { device?: Tensor['device'] } {
-    const { device } = this.#options.teacher.parameters()[0] ?? {}
+  #place(device = this.#options.teacher.parameters()[0]?.device): { device?: DeviceName } {
     return device ? { device } : {}
   }
 
