@@ -7,6 +7,18 @@ import { wgslAsText } from './test/support/wgsl'
 
 const conditions = ['evenfold-source', ...defaultServerConditions]
 
+/** What holds the cpu's kernels to their references runs a second time, on two threads; test/threads.test.ts has the rest. */
+const ON_THREADS = [
+  'backend-cpu-matmul',
+  'nn.golden',
+  'nn-attention.golden',
+  'ops',
+  'wasm-fma',
+  'wasm-matmul',
+  'wasm-programs',
+  'wasm-random',
+].map((name) => `test/${name}.test.ts`)
+
 export default defineConfig(async () => {
   await ensureVulkan()
   return {
@@ -14,7 +26,6 @@ export default defineConfig(async () => {
     resolve: { conditions },
     ssr: { resolve: { conditions } },
     test: {
-      include: ['test/**/*.test.ts'],
       setupFiles: ['./test/support/setup.ts'],
       globalSetup: ['./test/support/packed.setup.ts'],
       // A process per test file: a driver that crashes takes one file with it, not the run.
@@ -23,6 +34,13 @@ export default defineConfig(async () => {
       testTimeout: 60_000,
       hookTimeout: 120_000,
       env: { EVENFOLD_TEST: '1' },
+      projects: [
+        { extends: true as const, test: { name: 'all', include: ['test/**/*.test.ts'] } },
+        {
+          extends: true as const,
+          test: { name: 'two threads', include: ON_THREADS, env: { EVENFOLD_TEST_THREADS: '2' } },
+        },
+      ],
     },
   }
 })

@@ -3,8 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CpuBackend } from '../src/backend/cpu'
 import { contiguous, type Layout, layoutOf, offsets, place, randomArray, valuesOf } from './support/naive'
+import { withThreads } from './support/threads'
 
-const wasm = new CpuBackend()
+const wasm = await withThreads(new CpuBackend())
 /** Without WebAssembly's memory, float32 is multiplied by the TypeScript kernels too. */
 const plain = new CpuBackend({ plain: true })
 type Float = 'float32' | 'float64'

@@ -12,8 +12,9 @@ import { Program } from '../src/backend/program'
 import { RowPlan, rowwise } from '../src/backend/rows'
 import type { DType, View } from '../src/backend/types'
 import { contiguous, type Layout, noise, place, randomArray, valuesOf } from './support/naive'
+import { withThreads } from './support/threads'
 
-const wasm = new CpuBackend()
+const wasm = await withThreads(new CpuBackend())
 const plain = new CpuBackend({ plain: true })
 
 afterEach(() => {

@@ -4,8 +4,9 @@ import { expect, it } from 'vitest'
 import { CpuBackend } from '../src/backend/cpu'
 import type { HostArray } from '../src/backend/types'
 import { contiguous, place } from './support/naive'
+import { withThreads } from './support/threads'
 
-const wasm = new CpuBackend()
+const wasm = await withThreads(new CpuBackend())
 const plain = new CpuBackend({ plain: true })
 
 /** A mask of n elements that begins at an offset, and the byte before and after it. */

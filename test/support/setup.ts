@@ -5,8 +5,14 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { beforeEach, expect } from 'vitest'
 import { preloadChosenDriver } from './swiftshader'
+import { withThreads } from './threads'
 
 preloadChosenDriver()
+
+if (process.env.EVENFOLD_TEST_THREADS) {
+  const { cpuBackend } = await import('../../src/backend/cpu')
+  await withThreads(cpuBackend)
+}
 
 // Tests that count live memory start from a collected heap: what earlier tests dropped must not vanish in the middle.
 const { testPath } = expect.getState()

@@ -7,8 +7,9 @@ import { matmul } from '../../src/backend/cpu/matmul'
 import { wasmMatmul } from '../../src/backend/cpu/wasm/matmul'
 import type { View } from '../../src/backend/types'
 import { contiguous, type Layout, layoutOf, place, randomArray, valuesOf } from './naive'
+import { withThreads } from './threads'
 
-const backend = new CpuBackend()
+const backend = await withThreads(new CpuBackend())
 
 /** The product of random operands by both kernels must agree to float32 rounding. */
 async function agree(a: Layout, b: Layout, out: Layout, accumulate: boolean, seed: number): Promise<void> {
