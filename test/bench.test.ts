@@ -129,7 +129,7 @@ describe('npm run bench', () => {
     expect(await readFile(join(folder, 'report', 'results.svg'), 'utf8')).toContain(
       'gru: evenfold-cpu-1t 105 ms; matmul:256: evenfold-cpu-1t 1 ms; matmul:512: evenfold-cpu-1t 8 ms.',
     )
-  })
+  }, 300_000)
 
   it.each([
     [['--only', 'grue'], "there is no workload 'grue'; expected matmul, "],
