@@ -311,9 +311,9 @@ describe('auditCompression', () => {
 })
 
 describe('error rates of verdicts, by simulation', () => {
-  // Two groups and their classes; each draw is an audit of its own. A rate of 0.05 over 400 draws is known to 1.1 points.
-  const DRAWS = 400
-  const rows = 240
+  // Two groups and their classes; each draw is an audit of its own. A rate of 0.05 over 200 draws is known to 1.5 points.
+  const DRAWS = 200
+  const rows = 180
   const standardError = Math.sqrt((0.05 * 0.95) / DRAWS)
 
   async function shares({ loss, margin, draws = DRAWS }: { loss: number; margin: number; draws?: number }) {
@@ -341,7 +341,9 @@ describe('error rates of verdicts, by simulation', () => {
     return { harm: harm / draws, cleared: cleared / draws }
   }
 
-  it('equal accuracy and independent errors: harm is said, of any group or metric, at most at the nominal rate', async () => {
+  it('equal accuracy and independent errors: harm is said, of any group or metric, at most at the nominal rate', {
+    timeout: 180_000,
+  }, async () => {
     for (const margin of [0, 0.02]) {
       const { harm } = await shares({ loss: 0, margin })
       console.log(
@@ -351,7 +353,9 @@ describe('error rates of verdicts, by simulation', () => {
     }
   })
 
-  it('a true loss on the margin: no harm is said, of any group or metric, at most at the nominal rate', async () => {
+  it('a true loss on the margin: no harm is said, of any group or metric, at most at the nominal rate', {
+    timeout: 180_000,
+  }, async () => {
     const { cleared } = await shares({ loss: 0.1, margin: 0.1 })
     console.log(
       `no harm on the margin: ${cleared} (nominal 0.05, Monte-Carlo error ${standardError.toFixed(4)})`,
@@ -360,8 +364,8 @@ describe('error rates of verdicts, by simulation', () => {
   })
 
   it('and both are said where they are true and plain', async () => {
-    expect((await shares({ loss: 0.4, margin: 0.02, draws: 40 })).harm).toBeGreaterThan(0.95)
-    expect((await shares({ loss: -0.1, margin: 0.15, draws: 40 })).cleared).toBeGreaterThan(0.9)
+    expect((await shares({ loss: 0.4, margin: 0.02, draws: 30 })).harm).toBeGreaterThan(0.95)
+    expect((await shares({ loss: -0.1, margin: 0.15, draws: 30 })).cleared).toBeGreaterThan(0.9)
   })
 })
 
