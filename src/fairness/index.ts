@@ -90,6 +90,14 @@ export {
   meanSquaredError,
   rootMeanSquaredError,
 } from './regression-metrics'
+export {
+  fitThresholds,
+  type GroupRule,
+  GroupThresholds,
+  type ThresholdConstraint,
+  type ThresholdOptions,
+} from './repair/thresholds'
+export type { ThresholdRule } from './repair/tradeoff'
 export type { Label, Rows } from './rows'
 export {
   type BinOptions,

@@ -190,7 +190,7 @@ export class MetricFrame<M extends string> {
     return this.by(this.partitions[0]!)
   }
 
-  /** As {@link byGroup}, for another of the `partitions`, such as 'class'. */
+  /** As `byGroup`, for another of the `partitions`, such as 'class'. */
   by(partition: string): GroupMeasures<M>[] {
     return this.#table(partition).groups.map(({ group, values }) => ({
       name: group.name,
