@@ -4,6 +4,7 @@
 // Per layer: `weight` I8, `weight_scale` F32 with one for each output (or row of a table), `bias`; with static ranges
 // `activations.scale` F32 and `activations.zero_point` I32. Reciprocals and sums are computed from these when loading.
 
+import type { HostArray } from '../../backend/types'
 import { ArgumentError, EvenfoldError, FormatError } from '../../errors'
 import { heldDType } from '../../io/tensors'
 import {
@@ -37,10 +38,14 @@ interface Entry {
   readonly activations: readonly ActivationScheme[]
 }
 
-/** Quantized layers by path, and the layers of integers that each is made of by theirs. */
-function quantizedLayers(
-  model: Module,
-): { entry: Entry; parts: [path: string, layer: QuantizedLinear | QuantizedEmbedding][] }[] {
+interface Quantized {
+  readonly entry: Entry
+  /** The layers of integers that it is made of. */
+  readonly parts: readonly [path: string, layer: QuantizedLinear | QuantizedEmbedding][]
+}
+
+/** Quantized layers by path. */
+function quantizedLayers(model: Module): Quantized[] {
   const all = model.namedModules()
   const inside = new Set<Module>()
   for (const [, layer] of all) {
@@ -49,7 +54,7 @@ function quantizedLayers(
       inside.add(layer.outProj)
     }
   }
-  return all.flatMap(([path, layer]) => {
+  return all.flatMap(([path, layer]): Quantized[] => {
     if (layer instanceof MultiheadAttention && layer.inProj instanceof QuantizedProjection) {
       const output = layer.outProj as unknown as QuantizedLinear
       const own = [layer.inProj.layer, output]
@@ -58,15 +63,15 @@ function quantizedLayers(
         [`${path}.in_proj`, own[0]],
         [`${path}.out_proj`, own[1]],
       ]
-      return [{ entry: { path, kind: 'attention' as const, activations }, parts }]
+      return [{ entry: { path, kind: 'attention', activations }, parts }]
     }
     if (inside.has(layer)) return []
     if (layer instanceof QuantizedLinear) {
       const activations = [layer.activations.scheme]
-      return [{ entry: { path, kind: 'linear' as const, activations }, parts: [[path, layer]] }]
+      return [{ entry: { path, kind: 'linear', activations }, parts: [[path, layer]] }]
     }
     if (layer instanceof QuantizedEmbedding) {
-      return [{ entry: { path, kind: 'embedding' as const, activations: [] }, parts: [[path, layer]] }]
+      return [{ entry: { path, kind: 'embedding', activations: [] }, parts: [[path, layer]] }]
     }
     return []
   })
@@ -244,7 +249,7 @@ async function readTensor(
   name: string,
   dtype: string,
   shape: readonly number[],
-): Promise<ArrayLike<number> & Iterable<number>> {
+): Promise<HostArray> {
   const found = file.describe(name)
   if (found?.dtype !== dtype || formatShape(found.shape) !== formatShape(shape)) {
     throw new FormatError(
