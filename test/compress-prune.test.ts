@@ -52,6 +52,15 @@ describe('amounts', () => {
     expect(nn.parametrizationsOf(layer)[0].parametrized.steps).toHaveLength(1)
   })
 
+  it('up to a sparsity count what is gone', async () => {
+    const layer = linear(W)
+    await compress.prune(layer, { amount: 0.25 })
+    await compress.prune(layer, { amount: { sparsity: 0.5 } })
+    expect(await maskOf(layer)).toEqual([1, 0, 1, 1, 0, 0, 1, 0])
+    await compress.prune(layer, { amount: { sparsity: 0.25 } })
+    expect(await maskOf(layer)).toEqual([1, 0, 1, 1, 0, 0, 1, 0])
+  })
+
   it('take ties by the lowest index', async () => {
     const layer = linear([[1, 1, 1, 1, 1, 1, 1, 1]])
     await compress.prune(layer, { amount: 3 })
@@ -75,6 +84,8 @@ describe('amounts', () => {
     { fraction: 1.01 },
     { fraction: -0.01 },
     { fraction: Number.NaN },
+    { sparsity: 1.01 },
+    { share: 0.5 },
     {},
     { count: 1, fraction: 0.5 },
     'half',
@@ -430,6 +441,14 @@ describe('bad input leaves the model as it was', () => {
       /element 3 of parameter '1.weight' is NaN/,
     )
     expect(nn.parametrizationsOf(model)).toEqual([])
+  })
+
+  it('names and their order do not depend on what is masked', async () => {
+    const model = new nn.TransformerEncoderLayer(4, 2, { dimFeedforward: 3 })
+    const before = nn.namedOriginals(model)
+    expect(before).toEqual(model.namedParameters())
+    await compress.prune(model, { amount: 0.5, parameters: ['self_attn.in_proj_weight', 'linear2.weight'] })
+    expect(nn.namedOriginals(model)).toEqual(before)
   })
 
   it('a parametrized weight cannot be overwritten by accident', async () => {

@@ -407,3 +407,24 @@ describe('an optimizer', () => {
     }
   })
 })
+
+describe('dispose', () => {
+  it('releases what was kept, and a later step begins anew', async () => {
+    const [p, fresh] = [0, 1].map(() => new ef.nn.Parameter(ef.ones([3])))
+    const step = (optimizer: ef.optim.Adam, of: ef.nn.Parameter) => {
+      of.grad = ef.tensor([1, -2, 3])
+      optimizer.step()
+    }
+    const before = ef.memory().cpu.tensors
+    const optimizer = new ef.optim.Adam([p], { lr: 0.1 })
+    step(optimizer, p)
+    optimizer.zeroGrad()
+    optimizer.dispose()
+    expect(ef.memory().cpu.tensors).toBe(before)
+    const values = await p.data()
+    ef.noGrad(() => fresh.copy_(ef.tensor(values)))
+    step(optimizer, p)
+    step(new ef.optim.Adam([fresh], { lr: 0.1 }), fresh)
+    expect(await p.data()).toEqual(await fresh.data())
+  })
+})

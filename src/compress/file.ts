@@ -21,6 +21,7 @@ import { breathe, type Tensor } from '../tensor/tensor'
 import { type PassRecord, passesOf, setPasses } from './passes'
 import { Mask } from './prune/mask'
 import { fitLayers, ruleOf } from './prune/rules'
+import { emptyTrainedMask } from './prune/trained-mask'
 
 const KEY = 'evenfold.model'
 const VERSION = 1
@@ -42,6 +43,8 @@ interface Description {
 export type ParametrizationMaker = (original: Parameter, config: ParametrizationConfig) => Parametrization
 
 const MAKERS: Readonly<Record<string, ParametrizationMaker>> = {
+  trainedMask: ({ shape, device, dtype }, config) =>
+    emptyTrainedMask(shape, config, { device, dtype: dtype as 'float32' | 'float64' }),
   mask: (original) => new Mask(new Uint8Array(original.size).fill(1), { device: original.device }),
 }
 

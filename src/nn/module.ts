@@ -373,9 +373,13 @@ export abstract class Module {
   }
 }
 
+/** What a property of a module is called in a state dict. */
+export function keyOf(module: Module, property: string): string {
+  return (module.constructor as typeof Module).keys[property] ?? snakeCase(property)
+}
+
 /** Where a module holds its own modules, parameters and buffers, in the order of declaration. */
 export function slotsOf(module: Module): Slot[] {
-  const { keys } = module.constructor as typeof Module
   const found: Slot[] = []
   const visit = (name: string, member: unknown, owner: object, property: string): void => {
     if (member instanceof Module || member instanceof Parameter || member instanceof Buffer)
@@ -385,7 +389,7 @@ export function slotsOf(module: Module): Slot[] {
     }
   }
   for (const [property, value] of Object.entries(module))
-    visit(keys[property] ?? snakeCase(property), value, module, property)
+    visit(keyOf(module, property), value, module, property)
   return found
 }
 

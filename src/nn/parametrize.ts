@@ -9,7 +9,7 @@ import { copyInto } from '../tensor/mutate'
 import { gradEnabled, noGrad, tidy } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
 import type { Tensor } from '../tensor/tensor'
-import { keepDuringForward, Module, type Slot, slotsOf } from './module'
+import { keepDuringForward, keyOf, Module, type Slot, slotsOf } from './module'
 import { Parameter } from './parameter'
 
 /** What a parametrization is called in a file, and what it takes to make it again. */
@@ -104,24 +104,28 @@ export function parametrizationsOf(model: Module): ParametrizedEntry[] {
   })
 }
 
-/** Every parameter under the key that it has without parametrizations, each once: its original where it has some. */
+/**
+ * Every parameter under the key that it has without parametrizations, each once and in the order of a model without any: its
+ * original where it has some.
+ */
 export function namedOriginals(model: Module): [name: string, original: Parameter][] {
-  const computed = new Map(parametrizationsOf(model).map(({ name, parametrized }) => [name, parametrized]))
   const seen = new Set<Parameter>()
-  const found: [string, Parameter][] = []
-  const add = (name: string, parameter: Parameter): void => {
-    if (!seen.has(parameter)) found.push([name, parameter])
-    seen.add(parameter)
-  }
-  for (const [path, layer] of model.namedModules()) {
-    if (layer instanceof Parametrized || layer instanceof Parametrization) continue
-    const prefix = path === '' ? '' : `${path}.`
-    for (const { name, member } of slotsOf(layer)) if (member instanceof Parameter) add(prefix + name, member)
+  return model.namedModules().flatMap(([path, layer]): [string, Parameter][] => {
+    if (layer instanceof Parametrized || layer instanceof Parametrization) return []
+    const order = Object.getOwnPropertyNames(layer).map((property) => keyOf(layer, property))
+    const rank = ([name]: [string, Parameter]): number =>
+      order.findIndex((key) => name === key || name.startsWith(`${key}.`))
+    const own = slotsOf(layer).flatMap(({ name, member }): [string, Parameter][] =>
+      member instanceof Parameter ? [[name, member]] : [],
+    )
     const container = (layer as Host).parametrizations
     if (container instanceof Parametrizations)
-      for (const name of container.names()) add(prefix + name, computed.get(prefix + name)!.original)
-  }
-  return found
+      for (const name of container.names()) own.push([name, (container.at(name) as Parametrized).original])
+    return own
+      .sort((a, b) => rank(a) - rank(b))
+      .filter(([, parameter]) => !seen.has(parameter) && seen.add(parameter))
+      .map(([name, parameter]) => [path === '' ? name : `${path}.${name}`, parameter])
+  })
 }
 
 /**

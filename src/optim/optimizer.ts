@@ -185,6 +185,17 @@ export abstract class Optimizer<Options extends { lr: number }> {
     if (this.#firstBad) fillStorage(this.#firstBad, 0)
   }
 
+  /**
+   * Releases what the optimizer keeps beside the parameters, for one that is not needed any more, such as that of a round of
+   * iterative pruning. A later `step` would begin anew.
+   */
+  dispose(): void {
+    for (const { tensors } of this.#state.values()) for (const t of Object.values(tensors)) t.dispose()
+    this.#state.clear()
+    this.#firstBad?.dispose()
+    this.#firstBad = null
+  }
+
   /** Brings the state of parameters that are on the cpu there; needed once, after `await model.cpu()`. */
   async cpu(): Promise<this> {
     for (const [p, { tensors }] of this.#state) {

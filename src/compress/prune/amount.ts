@@ -3,10 +3,15 @@
 import { ArgumentError } from '../../errors'
 
 /**
- * `{ count }` elements, or the `{ fraction }` of those that remain. A bare number is a fraction below 1 and a count from 2
+ * `{ count }` elements, or the `{ fraction }` of those that remain; or `{ sparsity }`: as many as make this share of all be
+ * gone, with those that are gone already. A bare number is a fraction below 1 and a count from 2
  * upwards; 1 could be either and is refused.
  */
-export type Amount = { readonly count: number } | { readonly fraction: number } | number
+export type Amount =
+  | { readonly count: number }
+  | { readonly fraction: number }
+  | { readonly sparsity: number }
+  | number
 
 /** Rounds to the nearest integer, ties to the even one. */
 export function roundHalfToEven(x: number): number {
@@ -29,30 +34,29 @@ export function checkAmount(where: string, amount: Amount): void {
       refuse('a fraction from 0 to below 1, or an integer of at least 2')
     return
   }
-  const { count, fraction } = { count: undefined, fraction: undefined, ...amount } as {
-    count?: unknown
-    fraction?: unknown
-  }
-  if ((count === undefined) === (fraction === undefined)) refuse('{ count } or { fraction }')
-  if (fraction !== undefined && !(typeof fraction === 'number' && fraction >= 0 && fraction <= 1))
-    refuse('a fraction from 0 to 1')
-  if (count !== undefined && !(Number.isSafeInteger(count) && (count as number) >= 0))
+  const given = Object.entries(amount ?? {}).filter(([, value]) => value !== undefined)
+  const [[name, value] = ['', undefined]] = given
+  if (given.length !== 1 || !['count', 'fraction', 'sparsity'].includes(name))
+    refuse('one of { count }, { fraction } and { sparsity }')
+  if (name === 'count' && !(Number.isSafeInteger(value) && value >= 0))
     refuse('a count that is a non-negative integer')
+  if (name !== 'count' && !(typeof value === 'number' && value >= 0 && value <= 1))
+    refuse(`a ${name} from 0 to 1`)
 }
 
 /**
- * How many of `remaining` an amount is.
+ * How many of `remaining` an amount is, out of a `total`.
  * @throws ArgumentError for an amount out of range or a count beyond what remains.
  */
-export function amountOf(where: string, amount: Amount, remaining: number): number {
+export function amountOf(where: string, amount: Amount, remaining: number, total = remaining): number {
   checkAmount(where, amount)
-  const fraction =
-    typeof amount === 'number' ? (amount < 1 ? amount : null) : 'fraction' in amount ? amount.fraction : null
-  if (fraction !== null) return roundHalfToEven(fraction * remaining)
-  const count = typeof amount === 'number' ? amount : (amount as { count: number }).count
-  if (count > remaining)
+  const given = typeof amount === 'number' ? (amount < 1 ? { fraction: amount } : { count: amount }) : amount
+  if ('fraction' in given) return roundHalfToEven(given.fraction * remaining)
+  if ('sparsity' in given) return Math.max(0, roundHalfToEven(given.sparsity * total) - (total - remaining))
+  if (given.count > remaining) {
     throw new ArgumentError(
-      `${where}: count is ${count}; expected at most ${remaining}, which is what remains`,
+      `${where}: count is ${given.count}; expected at most ${remaining}, which is what remains`,
     )
-  return count
+  }
+  return given.count
 }

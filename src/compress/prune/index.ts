@@ -16,7 +16,26 @@ export {
 } from './remove'
 export { type Heads, type LayerRule, registerLayer } from './rules'
 export { movementScores, type Scores, snipScores, taylorScores, wandaScores } from './scores'
+export {
+  cubicSparsity,
+  type CubicSparsityOptions,
+  gradualPruning,
+  type GradualPruningOptions,
+  type IterativePruningOptions,
+  iterativePruning,
+  lotteryTicket,
+  type LotteryTicketOptions,
+  rewind,
+  snapshot,
+} from './schedules'
 export type { Port, Tracer } from './trace'
+export {
+  type MaskRule,
+  type MaskTraining,
+  TrainedMask,
+  trainMasks,
+  type TrainMasksOptions,
+} from './trained-mask'
 export {
   type TrimmedVocabulary,
   trimmedVocabulary,

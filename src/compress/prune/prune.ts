@@ -78,7 +78,7 @@ export async function prune(model: Module, options: PruneOptions): Promise<Prune
     dim !== undefined
       ? targets.map((t) => pruneSlices(t, amount, dim, norm))
       : scope === 'global'
-        ? pruneLowest(targets, amountOf('prune', amount, remaining(targets)))
+        ? pruneLowest(targets, amountOf('prune', amount, ...countAll(targets)))
         : targets.map((t) => (scope === 'row' ? pruneRows(t, amount) : pruneOne(t, amount)))
 
   setMasks(
@@ -137,12 +137,14 @@ function checkFinite(what: string, values: ArrayLike<number>): void {
   }
 }
 
-function remaining(targets: readonly Candidates[]): number {
-  return targets.reduce((n, { keep }) => n + countKept(keep), 0)
+/** How many remain, of how many. */
+function countAll(targets: readonly Candidates[]): [remaining: number, total: number] {
+  const sum = (of: (keep: Uint8Array) => number): number => targets.reduce((n, { keep }) => n + of(keep), 0)
+  return [sum(countKept), sum((keep) => keep.length)]
 }
 
 function pruneOne(target: Target, amount: Amount): Uint8Array {
-  const n = amountOf(`prune '${target.name}'`, amount, countKept(target.keep))
+  const n = amountOf(`prune '${target.name}'`, amount, ...countAll([target]))
   return pruneLowest([target], n)[0]
 }
 
@@ -154,12 +156,8 @@ function pruneRows({ name, parameter, keep, scores }: Target, amount: Amount): U
     const [from, to] = [row * cols, (row + 1) * cols]
     const own = { scores: Array.prototype.slice.call(scores, from, to), keep: keep.subarray(from, to) }
     const left = countKept(own.keep)
-    const n =
-      typeof amount === 'object' && 'fraction' in amount
-        ? Math.floor(amount.fraction * left)
-        : typeof amount === 'number' && amount < 1
-          ? Math.floor(amount * left)
-          : amountOf(`prune '${name}'`, amount, left)
+    const fraction = typeof amount === 'number' ? amount : 'fraction' in amount ? amount.fraction : 1
+    const n = fraction < 1 ? Math.floor(fraction * left) : amountOf(`prune '${name}'`, amount, left, cols)
     pruned.set(pruneLowest([own], n)[0], from)
   }
   return pruned
@@ -194,7 +192,7 @@ function pruneSlices(
     norms[s] = norm === Infinity ? Math.max(norms[s], x) : norms[s] + x ** norm
   }
   // The root does not change the order.
-  const n = amountOf(`prune '${name}'`, amount, countKept(live))
+  const n = amountOf(`prune '${name}'`, amount, countKept(live), size)
   const [kept] = pruneLowest([{ scores: norms, keep: live }], n)
   return keep.map((k, i) => k & kept[sliceOf(i)])
 }
