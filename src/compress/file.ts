@@ -2,9 +2,17 @@
 // are left, what is masked, which passes it went through. Sizes follow from the tensors. So the file is loaded into a model
 // fresh from its class, of whatever sizes, and the model it was saved from is not needed.
 
+import { BYTES_PER_ELEMENT } from '../backend/types'
 import { FormatError } from '../errors'
-import { openSafetensors, type SerializeOptions, type SafetensorsReader } from '../io/safetensors'
-import { heldDType, readTensor, savedByteLength, saveTensors, tensorsToBytes } from '../io/tensors'
+import {
+  openSafetensors,
+  type SafetensorsReader,
+  saveSafetensors,
+  type SerializeOptions,
+  serializeSafetensors,
+  type TensorToWrite,
+} from '../io/safetensors'
+import { readTensor, savedByteLength, saveTensors, tensorsToBytes } from '../io/tensors'
 import { Module, slotsOf } from '../nn/module'
 import {
   type Parametrization,
@@ -14,14 +22,23 @@ import {
   removeParametrization,
 } from '../nn/parametrize'
 import { Parameter } from '../nn/parameter'
-import { zeros } from '../tensor/create'
+import { tensor, zeros } from '../tensor/create'
 import { noGrad } from '../tensor/scope'
 import { formatShape, sameShape } from '../tensor/shape'
 import { breathe, type Tensor } from '../tensor/tensor'
 import { type PassRecord, passesOf, setPasses } from './passes'
-import { Mask } from './prune/mask'
+import { Mask, packBits } from './prune/mask'
+import { masked } from './prune/masks'
 import { fitLayers, ruleOf } from './prune/rules'
+import { countKept } from './prune/select'
 import { emptyTrainedMask } from './prune/trained-mask'
+import {
+  decodeSparse,
+  encodeSparse,
+  PARTS,
+  smallestFormat,
+  type SparseTensor,
+} from './sparse'
 
 const KEY = 'evenfold.model'
 const VERSION = 1
@@ -34,6 +51,8 @@ interface Description {
     readonly name: string
     readonly steps: readonly ParametrizationConfig[]
   }[]
+  /** Tensors that are stored in parts, by key; only the kept elements of masked ones. */
+  readonly sparse?: Readonly<Record<string, SparseTensor>>
   /** By path: numbers of layers that do not follow from shapes. */
   readonly fields: Readonly<Record<string, Readonly<Record<string, number | null>>>>
   readonly passes: readonly PassRecord[]
@@ -82,26 +101,81 @@ function setFields(model: Module, fields: Description['fields']): void {
   }
 }
 
-function withDescription(model: Module, options: SerializeOptions): SerializeOptions {
-  return { ...options, metadata: { ...options.metadata, [KEY]: JSON.stringify(describe(model)) } }
+export interface SaveModelOptions extends SerializeOptions {
+  /**
+   * Stores of masked parameters the elements that are kept alone, with one bit per element or the columns of each row (CSR),
+   * whichever is smaller. The pruned originals are lost: a loaded model is masked as before, with 0 behind the mask.
+   * Default false.
+   */
+  sparse?: boolean
+}
+
+function withDescription(
+  model: Module,
+  options: SerializeOptions,
+  sparse?: Description['sparse'],
+): SerializeOptions {
+  const description = { ...describe(model), ...(sparse && { sparse }) }
+  return { ...options, metadata: { ...options.metadata, [KEY]: JSON.stringify(description) } }
+}
+
+/** What a file of kept elements alone holds. */
+async function sparseTensors(model: Module): Promise<{
+  tensors: Record<string, TensorToWrite>
+  sparse: NonNullable<Description['sparse']>
+}> {
+  const tensors: Record<string, TensorToWrite> = {}
+  const sparse: Record<string, SparseTensor> = {}
+  const state = model.stateDict()
+  const masks = new Map(masked(model).map(({ parameter, mask }) => [parameter as Tensor, mask]))
+  const keyOf = new Map(Object.entries(state).map(([key, t]) => [t, key]))
+  /** Bits that are among the parts of what they mask. */
+  const told = new Set<Tensor>()
+  // A parameter comes before its mask.
+  for (const [key, t] of Object.entries(state)) {
+    if (told.has(t)) continue
+    const mask = masks.get(t)
+    const keep = await mask?.keep()
+    const format = keep ? smallestFormat(t.shape, countKept(keep), BYTES_PER_ELEMENT[t.dtype]) : 'dense'
+    if (!mask || !keep || format === 'dense') {
+      tensors[key] = { shape: t.shape, data: await t.data(), ...(t.dtype === 'bool' && { dtype: 'BOOL' as const }) }
+      continue
+    }
+    told.add(mask.mask)
+    sparse[key] = { format, shape: t.shape, mask: keyOf.get(mask.mask) as string }
+    const parts = encodeSparse(format, (await t.data()) as Float32Array | Float64Array, t.shape, keep)
+    for (const [part, stored] of Object.entries(parts)) tensors[`${key}.${part}`] = stored
+  }
+  return { tensors, sparse }
 }
 
 /** Writes a model, pruned or not, to a safetensors file; a failure leaves the old file as it was. */
-export async function saveModel(path: string, model: Module, options: SerializeOptions = {}): Promise<void> {
-  await saveTensors(path, model.stateDict(), withDescription(model, options))
+export async function saveModel(path: string, model: Module, options: SaveModelOptions = {}): Promise<void> {
+  const { sparse: isSparse, ...rest } = options
+  if (!isSparse) {
+    await saveTensors(path, model.stateDict(), withDescription(model, rest))
+    return
+  }
+  const { tensors, sparse } = await sparseTensors(model)
+  await saveSafetensors(path, tensors, withDescription(model, rest, sparse))
 }
 
 /** The bytes that `saveModel` would write. */
 export async function modelToBytes(
   model: Module,
-  options: SerializeOptions = {},
+  options: SaveModelOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  return tensorsToBytes(model.stateDict(), withDescription(model, options))
+  const { sparse: isSparse, ...rest } = options
+  if (!isSparse) return tensorsToBytes(model.stateDict(), withDescription(model, rest))
+  const { tensors, sparse } = await sparseTensors(model)
+  return serializeSafetensors(tensors, withDescription(model, rest, sparse))
 }
 
 /** How many bytes `saveModel` would write. */
-export function modelByteLength(model: Module, options: SerializeOptions = {}): number {
-  return savedByteLength(model.stateDict(), withDescription(model, options))
+export async function modelByteLength(model: Module, options: SaveModelOptions = {}): Promise<number> {
+  const { sparse: isSparse, ...rest } = options
+  if (isSparse) return (await modelToBytes(model, options)).byteLength
+  return savedByteLength(model.stateDict(), withDescription(model, rest))
 }
 
 export interface LoadModelOptions {
@@ -151,9 +225,10 @@ export async function loadModel<M extends Module>(
       }
     }
     const device = model.parameters()[0]?.device
-    for (const key of Object.keys(model.stateDict())) {
-      if (!reader.describe(key)) continue
-      read[key] = await readTensor(reader, key, device ? { device } : {})
+    for (const [key, own] of Object.entries(model.stateDict())) {
+      const parts = description.sparse?.[key]
+      if (parts) await readSparse(reader, key, parts, own, read)
+      else if (reader.describe(key)) read[key] = await readTensor(reader, key, device ? { device } : {})
       await breathe()
     }
     model.loadStateDict(read)
@@ -169,6 +244,22 @@ export async function loadModel<M extends Module>(
     if (!after.has(p)) p.dispose('a parameter that a loaded one of another size replaced')
   setPasses(model, description.passes)
   return model
+}
+
+/** Puts a tensor together from its parts, and its mask. */
+async function readSparse(
+  reader: SafetensorsReader,
+  key: string,
+  stored: SparseTensor,
+  own: Tensor,
+  into: Record<string, Tensor>,
+): Promise<void> {
+  const parts: Record<string, ArrayLike<number>> = {}
+  for (const part of PARTS[stored.format]) parts[part] = (await reader.read(`${key}.${part}`)).data
+  const { values, keep } = decodeSparse(key, stored, parts)
+  const { dtype, device } = own
+  into[key] = tensor(values, { shape: stored.shape, dtype, device })
+  into[stored.mask] = tensor(packBits(keep), { dtype: 'int32', device })
 }
 
 function parseDescription(reader: SafetensorsReader, source: string): Description {
@@ -222,7 +313,7 @@ function keepModules(model: Module, modules: readonly string[], source: string, 
 function resize(
   model: Module,
   reader: SafetensorsReader,
-  { parametrizations }: Description,
+  { parametrizations, sparse }: Description,
   source: string,
   undo: (() => void)[],
 ): void {
@@ -234,12 +325,13 @@ function resize(
     for (const { name, member, owner, property } of slotsOf(layer)) {
       if (!(member instanceof Parameter)) continue
       const key = computed.has(prefix + name) ? `${prefix}parametrizations.${name}.original` : prefix + name
-      const stored = reader.describe(key)
+      const parts = sparse?.[key]
+      const stored = parts ? { ...parts, dtype: 'in parts' } : reader.describe(key)
       // What is missing altogether is listed with everything else when the tensors are loaded.
       if (!stored || sameShape(stored.shape, member.shape)) continue
       if (!ruleOf(layer)?.fit || stored.shape.length !== member.ndim) {
         unfitting.push(
-          `  ${key}: ${heldDType(stored.dtype)} ${formatShape(stored.shape)}, the model's is ${formatShape(member.shape)}`,
+          `  ${key}: ${stored.dtype} ${formatShape(stored.shape)}, the model's is ${formatShape(member.shape)}`,
         )
         continue
       }

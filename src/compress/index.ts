@@ -8,6 +8,7 @@ export {
   modelToBytes,
   type ParametrizationMaker,
   saveModel,
+  type SaveModelOptions,
 } from './file'
 export { compareMeasures, type Measure, measure, type MeasureOptions } from './measure'
 export { type PassRecord, passesOf } from './passes'

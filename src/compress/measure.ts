@@ -3,19 +3,18 @@
 import { getBackend } from '../backend/registry'
 import type { AttentionCall, Backend, DeviceName, RecurrentForward, View } from '../backend/types'
 import { ArgumentError } from '../errors'
-import type { SerializeOptions } from '../io/safetensors'
 import type { Module } from '../nn/module'
 import { namedOriginals, parametrizationsOf } from '../nn/parametrize'
 import { escapeScopes, noGrad } from '../tensor/scope'
 import { memory, resetPeakMemory } from '../tensor/storage'
-import { modelByteLength } from './file'
+import { modelByteLength, type SaveModelOptions } from './file'
 import { evaluating } from './outputs'
 
 export interface MeasureOptions {
   /** Timed runs; after as many as take 50 ms, at least two, to warm up. Default 10. */
   runs?: number
   /** How the file would be written. */
-  save?: SerializeOptions
+  save?: SaveModelOptions
 }
 
 /** What a model costs. */
@@ -83,7 +82,7 @@ export async function measure(
   const quantile = (q: number): number => times[Math.round(q * (times.length - 1))]
   const found = {
     device,
-    bytesOnDisk: modelByteLength(model, save),
+    bytesOnDisk: await modelByteLength(model, save),
     parameters: namedOriginals(model).reduce((n, [, p]) => n + p.size, 0),
     nonZeros: await countNonZeros(model),
     macs,
