@@ -11,7 +11,10 @@ describe('parts of a tensor', () => {
     .chain(({ rows, columns }) =>
       fc.record({
         shape: fc.constant([rows, columns]),
-        keep: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: rows * columns, maxLength: rows * columns }),
+        keep: fc.array(fc.integer({ min: 0, max: 1 }), {
+          minLength: rows * columns,
+          maxLength: rows * columns,
+        }),
       }),
     )
 
@@ -40,7 +43,10 @@ describe('parts of a tensor', () => {
         expect(bytes[smallestFormat(shape, kept, 4)]).toBe(Math.min(...Object.values(bytes)))
       }),
     )
-    const [wide, narrow] = [[768, 3072], [3072, 128]]
+    const [wide, narrow] = [
+      [768, 3072],
+      [3072, 128],
+    ]
     const size = 768 * 3072
     expect(smallestFormat(wide, size, 4)).toBe('dense')
     expect(smallestFormat(wide, size / 2, 4)).toBe('bitmap')
@@ -60,25 +66,34 @@ describe('parts of a tensor', () => {
 })
 
 describe('sparse files', () => {
-  const make = () => new nn.Sequential(new nn.Linear(40, 30), new nn.ReLU(), new nn.Linear(30, 300, { bias: false }))
+  const make = () =>
+    new nn.Sequential(new nn.Linear(40, 30), new nn.ReLU(), new nn.Linear(30, 300, { bias: false }))
 
-  it.each([0.1, 0.5, 0.9, 0.99, 1])('of sparsity %d are the masked model, in fewer bytes', async (fraction) => {
-    ef.manualSeed(1)
-    const model = make()
-    await compress.prune(model, { amount: { fraction }, scope: 'global' })
-    const [dense, sparse] = [await compress.modelToBytes(model), await compress.modelToBytes(model, { sparse: true })]
-    expect(sparse.byteLength).toBeLessThan(dense.byteLength)
-    expect(await compress.modelByteLength(model, { sparse: true })).toBe(sparse.byteLength)
-    const kept = (1 - fraction) * (40 * 30 + 30 * 300)
-    expect(sparse.byteLength).toBeLessThan(4 * kept + (40 * 30 + 30 * 300) / 8 + 2000)
-    const loaded = await compress.loadModel(sparse, make())
-    expect(Object.keys(loaded.stateDict())).toEqual(Object.keys(model.stateDict()))
-    const x = ef.randn([3, 40])
-    expect(await loaded.forward(x).data()).toEqual(await model.forward(x).data())
-    const masks = (m: nn.Module) =>
-      Promise.all(nn.parametrizationsOf(m).map(({ parametrized }) => (parametrized.steps[0] as compress.Mask).keep()))
-    expect(await masks(loaded)).toEqual(await masks(model))
-  })
+  it.each([0.1, 0.5, 0.9, 0.99, 1])(
+    'of sparsity %d are the masked model, in fewer bytes',
+    async (fraction) => {
+      ef.manualSeed(1)
+      const model = make()
+      await compress.prune(model, { amount: { fraction }, scope: 'global' })
+      const [dense, sparse] = [
+        await compress.modelToBytes(model),
+        await compress.modelToBytes(model, { sparse: true }),
+      ]
+      expect(sparse.byteLength).toBeLessThan(dense.byteLength)
+      expect(await compress.modelByteLength(model, { sparse: true })).toBe(sparse.byteLength)
+      const kept = (1 - fraction) * (40 * 30 + 30 * 300)
+      expect(sparse.byteLength).toBeLessThan(4 * kept + (40 * 30 + 30 * 300) / 8 + 2000)
+      const loaded = await compress.loadModel(sparse, make())
+      expect(Object.keys(loaded.stateDict())).toEqual(Object.keys(model.stateDict()))
+      const x = ef.randn([3, 40])
+      expect(await loaded.forward(x).data()).toEqual(await model.forward(x).data())
+      const masks = (m: nn.Module) =>
+        Promise.all(
+          nn.parametrizationsOf(m).map(({ parametrized }) => (parametrized.steps[0] as compress.Mask).keep()),
+        )
+      expect(await masks(loaded)).toEqual(await masks(model))
+    },
+  )
 
   it('of models without masks are like others', async () => {
     const model = make()

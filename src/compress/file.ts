@@ -32,13 +32,7 @@ import { masked } from './prune/masks'
 import { fitLayers, ruleOf } from './prune/rules'
 import { countKept } from './prune/select'
 import { emptyTrainedMask } from './prune/trained-mask'
-import {
-  decodeSparse,
-  encodeSparse,
-  PARTS,
-  smallestFormat,
-  type SparseTensor,
-} from './sparse'
+import { decodeSparse, encodeSparse, PARTS, smallestFormat, type SparseTensor } from './sparse'
 
 const KEY = 'evenfold.model'
 const VERSION = 1
@@ -138,7 +132,11 @@ async function sparseTensors(model: Module): Promise<{
     const keep = await mask?.keep()
     const format = keep ? smallestFormat(t.shape, countKept(keep), BYTES_PER_ELEMENT[t.dtype]) : 'dense'
     if (!mask || !keep || format === 'dense') {
-      tensors[key] = { shape: t.shape, data: await t.data(), ...(t.dtype === 'bool' && { dtype: 'BOOL' as const }) }
+      tensors[key] = {
+        shape: t.shape,
+        data: await t.data(),
+        ...(t.dtype === 'bool' && { dtype: 'BOOL' as const }),
+      }
       continue
     }
     told.add(mask.mask)
@@ -326,12 +324,12 @@ function resize(
       if (!(member instanceof Parameter)) continue
       const key = computed.has(prefix + name) ? `${prefix}parametrizations.${name}.original` : prefix + name
       const parts = sparse?.[key]
-      const stored = parts ? { ...parts, dtype: 'in parts' } : reader.describe(key)
+      const stored = parts ?? reader.describe(key)
       // What is missing altogether is listed with everything else when the tensors are loaded.
       if (!stored || sameShape(stored.shape, member.shape)) continue
       if (!ruleOf(layer)?.fit || stored.shape.length !== member.ndim) {
         unfitting.push(
-          `  ${key}: ${stored.dtype} ${formatShape(stored.shape)}, the model's is ${formatShape(member.shape)}`,
+          `  ${key}: shape ${formatShape(stored.shape)}, the model's is ${formatShape(member.shape)}`,
         )
         continue
       }

@@ -35,7 +35,7 @@ export function checkAmount(where: string, amount: Amount): void {
     return
   }
   const given = Object.entries(amount ?? {}).filter(([, value]) => value !== undefined)
-  const [[name, value] = ['', undefined]] = given
+  const [name, value = Number.NaN] = given[0] ?? ['']
   if (given.length !== 1 || !['count', 'fraction', 'sparsity'].includes(name))
     refuse('one of { count }, { fraction } and { sparsity }')
   if (name === 'count' && !(Number.isSafeInteger(value) && value >= 0))
