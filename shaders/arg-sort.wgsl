@@ -1,50 +1,68 @@
-// One pass of a stable merge sort of indices along the last axis: one invocation per element.
+// Sorts blocks of indices along the last axis, for hardware: {{BLOCK}} elements a workgroup, in its memory.
 //
-// Bindings: input, indices so far, indices after. Params: [lines * length, grid width, 0, length], [length of the sorted runs,
-// 1 in the first pass, stride along the axis, 1 if descending], then the walk over the lines (shape; offset and strides of input).
-// Computes: runs of the given length are sorted; each element finds, by bisection in the run that its own is merged with,
-// how many come before it there. In the first pass the indices are the positions. Keys are compared as integers made
-// from the bits, so that denormal numbers are told apart on every adapter; NaN comes last in either direction.
+// Bindings: input, results. Params: [workgroups, grid width, 0, length of a line], [lines * blocks in a line, length of a
+// block (a power of two), stride along the axis, 1 if descending], [blocks in a line, 0, 0, 0], then the walk over the lines
+// (shape; offset and strides of input). Several short blocks share a workgroup.
+// Computes: a bitonic network whose comparisons all go one way, over keys and, where those are equal, positions: so it is
+// stable, although the network is not. Places past the end of a line come after NaN, since their positions are higher. With
+// PAIRS each key and its position go to merging (arg-sort-merge.wgsl), else the positions are the result.
 {{BINDINGS}}
-fn key(at: i32) -> i32 {
-  let x = {{INPUT}}[at];
-  let descending = params[1].w == 1u;
-//#if FLOAT
-  let bits = bitcast<i32>(x);
-  let magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) { return 0x7fffffff; }
-  return select(magnitude, -magnitude, (bits < 0) != descending);
-//#else
-  return select(i32(x), ~i32(x), descending);
-//#end
-}
-fn index(at: u32, position: u32) -> i32 {
-  if (params[1].y == 1u) { return i32(position); }
-  return {{FROM}}[at];
-}
-@compute @workgroup_size(64)
+const BLOCK = {{BLOCK}}u;
+const LANES = {{LANES}}u;
+var<workgroup> keys: array<i32, BLOCK>;
+var<workgroup> positions: array<u32, BLOCK>;
+
+@compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let flat = ef_flat(group, lane, 64u);
-  if (flat >= params[0].x) { return; }
+  let place = ef_flat(group, 0u, 1u);
+  if (place >= params[0].x) { return; }
   let n = params[0].w;
-  let width = params[1].x;
+  let width = params[1].y;
   let step = bitcast<i32>(params[1].z);
-  let line = flat / n;
-  let p = flat % n;
+  for (var q = lane; q < BLOCK; q += LANES) {
+    let block = (place * BLOCK + q) / width;
+    let line = block / params[2].x;
+    let position = block % params[2].x * width + q % width;
+    positions[q] = position;
+    keys[q] = 0x7fffffff;
+    if (block < params[1].x && position < n) {
 {{OFFSETS}}
-  let own = index(flat, p);
-  let mine = key(o0 + own * step);
-  let begin = p - p % width;
-  let pair = p - p % (2u * width);
-  let right = begin != pair;
-  let other = min(select(pair + width, pair, right), n);
-  var low = other;
-  var high = min(other + width, n);
-  while (low < high) {
-    let middle = (low + high) / 2u;
-    let theirs = key(o0 + index(line * n + middle, middle) * step);
-    if (theirs < mine || (right && theirs == mine)) { low = middle + 1u; }
-    else { high = middle; }
+      let x = {{INPUT}}[o0 + i32(position) * step];
+      keys[q] = {{KEY}};
+    }
   }
-  {{TO}}[line * n + pair + (p - begin) + (low - other)] = own;
+  workgroupBarrier();
+  for (var size = 2u; size <= width; size <<= 1u) {
+    for (var gap = size / 2u; gap > 0u; gap >>= 1u) {
+      for (var q = lane; q < BLOCK / 2u; q += LANES) {
+        let low = ((q & ~(gap - 1u)) << 1u) | (q & (gap - 1u));
+        // Two sorted halves are first compared end to end.
+        let high = select(low ^ (size - 1u), low + gap, 2u * gap < size);
+        let a = keys[low];
+        let b = keys[high];
+        let p = positions[low];
+        let r = positions[high];
+        if (b < a || (b == a && r < p)) {
+          keys[low] = b;
+          keys[high] = a;
+          positions[low] = r;
+          positions[high] = p;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+  for (var q = lane; q < BLOCK; q += LANES) {
+    let block = (place * BLOCK + q) / width;
+    let position = block % params[2].x * width + q % width;
+    if (block < params[1].x && position < n) {
+      let to = block / params[2].x * n + position;
+//#if PAIRS
+      {{TO}}[2u * to] = keys[q];
+      {{TO}}[2u * to + 1u] = i32(positions[q]);
+//#else
+      {{TO}}[to] = i32(positions[q]);
+//#end
+    }
+  }
 }

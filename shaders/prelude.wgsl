@@ -23,6 +23,15 @@ fn ef_max(a: f32, b: f32) -> f32 { return select(select(max(a, b), b, ef_is_nan(
 fn ef_min(a: f32, b: f32) -> f32 { return select(select(min(a, b), b, ef_is_nan(b)), a, ef_is_nan(a)); }
 fn ef_sign(x: f32) -> f32 { return select(sign(x), x, x == 0.0 || ef_is_nan(x)); }
 
+// An integer that sorts as x does, up or down: made from the bits, so that denormal numbers are told apart on every adapter;
+// NaN comes last in either direction, and -0 equals 0.
+fn ef_order(x: f32, descending: bool) -> i32 {
+  let bits = bitcast<i32>(x);
+  let magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) { return 0x7fffffff; }
+  return select(magnitude, -magnitude, (bits < 0) != descending);
+}
+
 // Truncates toward zero; NaN and infinities give 0, values beyond int32 wrap, as in JavaScript's `| 0`.
 fn ef_to_int(x: f32) -> i32 {
   if (abs(x) < 2147483648.0) { return i32(x); }

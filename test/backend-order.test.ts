@@ -5,12 +5,15 @@ import type { DType } from '../src/backend/types'
 import { contiguous, layoutOf, noise, offsets, randomArray, shapes } from './support/naive'
 import { useTwins } from './support/twins'
 
-const twins = useTwins()
-afterEach(() => twins().release())
-
 const lines = shapes(5, 1)
 
-describe('argSort', () => {
+describe.each([
+  ['software', true],
+  ['hardware', false],
+])('argSort with kernels for %s', (_, fallback) => {
+  const twins = useTwins({ fallback })
+  afterEach(() => twins().release())
+
   it('is the same on both devices, in any layout and dtype', async () => {
     const scene = lines.chain((shape) =>
       fc.record({
@@ -28,7 +31,8 @@ describe('argSort', () => {
         await twins().expectSame(out)
         twins().release()
       }),
-      { numRuns: 25 },
+      // A kernel with workgroup memory takes a software adapter seconds to compile.
+      { numRuns: fallback ? 25 : 6 },
     )
   })
 
@@ -47,9 +51,15 @@ describe('argSort', () => {
   it.each([
     [1, false],
     [2, true],
+    [16, false],
+    [17, true],
     [257, false],
+    // Around blocks of 1,024, and with a run left over in every number of merging passes.
     [1000, true],
-    [5000, false],
+    [1024, false],
+    [1025, true],
+    [2049, false],
+    [5000, true],
   ])('orders lines of %i elements as a stable sort does, descending %s', async (n, descending) => {
     const next = noise(n)
     // Many ties.
@@ -73,6 +83,9 @@ describe('argSort', () => {
 })
 
 describe('cumsum', () => {
+  const twins = useTwins()
+  afterEach(() => twins().release())
+
   it('is the same on both devices, in any layout and dtype', async () => {
     const scene = lines.chain((shape) =>
       fc.record({
