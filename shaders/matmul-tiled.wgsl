@@ -1,7 +1,8 @@
 // Matrix product for hardware: a workgroup computes a {{TILE}} x {{TILE}} tile, its operands staged in workgroup memory
 // 16 columns of a and rows of b at a time; each invocation keeps 4 x 4 results in registers.
 //
-// Bindings and params as in matmul.wgsl, tiles counted in workgroups. An invocation's rows and columns are SIDE apart, so
+// Bindings and params as in matmul.wgsl, tiles counted in workgroups; but the first of the batch axes may be parts of K, and
+// params[3].zw are the length of a part and the matrices of one: K, and all of them, if it is not cut. An invocation's rows and columns are SIDE apart, so
 // that neighbours read neighbouring words and write neighbouring results. Which way neighbours go through the operands
 // when they load (A_ALONG_K, B_ALONG_K) follows their layout in memory. Values past an edge are loaded as 0.
 {{BINDINGS}}
@@ -26,9 +27,10 @@ fn main(
   let size = vec3<u32>(params[1].yzw);
   let steps = bitcast<vec4<i32>>(params[2]);
   let out_steps = bitcast<vec2<i32>>(params[3].xy);
+  let depth = min(params[3].z, size.z - i / params[3].w * params[3].z);
 {{OFFSETS}}
 {{REGISTERS}}
-  for (var k0 = 0u; k0 < size.z; k0 += DEPTH) {
+  for (var k0 = 0u; k0 < depth; k0 += DEPTH) {
     for (var q = lane; q < TILE * DEPTH; q += SIDE * SIDE) {
       //#if A_ALONG_K
       let ak = q % DEPTH;
@@ -38,7 +40,7 @@ fn main(
       let am = q % TILE;
       //#end
       var av = {{TYPE}}();
-      if (k0 + ak < size.z && m0 + am < size.x) {
+      if (k0 + ak < depth && m0 + am < size.x) {
         av = {{A}}[o0 + i32(m0 + am) * steps.x + i32(k0 + ak) * steps.y];
       }
       ta[ak * PITCH + am] = av;
@@ -50,7 +52,7 @@ fn main(
       let bn = q % TILE;
       //#end
       var bv = {{TYPE}}();
-      if (k0 + bk < size.z && n0 + bn < size.y) {
+      if (k0 + bk < depth && n0 + bn < size.y) {
         bv = {{B}}[o1 + i32(k0 + bk) * steps.z + i32(n0 + bn) * steps.w];
       }
       tb[bk * PITCH + bn] = bv;

@@ -65,6 +65,13 @@ describe.each([
     [31, 16, 12],
     [33, 20, 64],
     [40, 36, 8],
+    // Around what hardware has a kernel of its own for: few rows or columns, from K = 32; a K of 512 is cut.
+    [8, 33, 32],
+    [9, 8, 33],
+    [3, 65, 31],
+    [2, 70, 511],
+    [6, 40, 512],
+    [40, 35, 513],
   ])('%i x %i, K = %i, with each operand and the output transposed or not', async (m, n, k) => {
     const turned = (rows: number, columns: number): Layout => ({
       shape: [rows, columns],
@@ -143,6 +150,53 @@ describe.each([
     const out = twins().place('float32', each, new Float32Array(batch))
     twins().run([a, b, out], (backend, [p, q, r]) => backend.matmul(p, q, r, false))
     await twins().expectSame(out)
+  })
+})
+
+describe('on hardware', () => {
+  const twins = useTwins({ fallback: false })
+  afterEach(() => twins().release())
+
+  /** A product's results against the cpu's; gives the new kernels and the dispatches it took. */
+  async function run(a: Layout, b: Layout, out: Layout, accumulate = false): Promise<[number, number]> {
+    const [x, y, z] = [a, b, out].map((l, i) => twins().place('int32', l, randomArray('int32', l.length, i)))
+    const { pipelines, dispatches } = twins().gpu.stats
+    twins().run([x, y, z], (backend, [p, q, r]) => backend.matmul(p, q, r, accumulate))
+    await twins().expectSame(z)
+    const after = twins().gpu.stats
+    twins().release()
+    return [after.pipelines - pipelines, after.dispatches - dispatches]
+  }
+  const product = (m: number, n: number, k: number, batch: number[] = []): Promise<[number, number]> =>
+    run(contiguous([...batch, m, k]), contiguous([...batch, k, n]), contiguous([...batch, m, n]))
+
+  it('kernels are chosen by shape', async () => {
+    // Tiles; nearly enough K, one row too many, several tiles, too short a K to be cut.
+    expect(await product(9, 9, 32)).toEqual([1, 1])
+    expect(await product(8, 40, 31)).toEqual([0, 1])
+    expect(await product(40, 70, 511)).toEqual([0, 1])
+    // Few rows: as many as a power of two. Few columns that lie apart are the rows of another kernel.
+    expect(await product(8, 40, 32)).toEqual([1, 1])
+    expect(await product(5, 33, 100)).toEqual([0, 1])
+    expect(await product(40, 3, 32)).toEqual([1, 1])
+    // Parts of K, and their sums; batches are one more axis to walk, and do without where they fill the device.
+    expect(await product(9, 9, 512)).toEqual([2, 2])
+    expect(await product(40, 70, 2000)).toEqual([0, 2])
+    expect(await product(9, 9, 512, [64])).toEqual([1, 2])
+    expect(await product(9, 9, 512, [65])).toEqual([0, 1])
+  })
+
+  it('parts of K of batches whose sides repeat, into windows', async () => {
+    const [batch, m, n, k] = [3, 10, 12, 1030]
+    const a: Layout = {
+      shape: [2, batch, m, k],
+      strides: [0, m * k, k, 1],
+      offset: 2,
+      length: batch * m * k + 2,
+    }
+    const b: Layout = { shape: [2, batch, k, n], strides: [k * n, 0, 1, k], offset: 0, length: 2 * k * n }
+    const out: Layout = { shape: [2, batch, m, n], strides: [1, 2, 100, 8], offset: 5, length: 1200 }
+    for (const accumulate of [false, true]) expect((await run(a, b, out, accumulate))[1]).toBe(2)
   })
 })
 
