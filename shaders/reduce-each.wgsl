@@ -4,13 +4,19 @@
 // length, 0, 0, 0], then per tensor [end of its chunks, length, offset of each window], then the scalars' bits. Computes:
 // parts[first + c] = combine over the elements of chunk c of program(element); another kernel combines the parts.
 // Sums are rounded as in reduce.wgsl and reduce-tree.wgsl.
+//#if SUBGROUPS
+enable subgroups;
+//#end
 {{BINDINGS}}
 //#if TREE
 var<workgroup> lanes: array<{{TYPE}}, 64>;
 //#end
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,{{SUBGROUP_BUILTINS}}
+) {
 //#if TREE
   let c = ef_flat(group, 0u, 1u);
 //#else
@@ -20,17 +26,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var total = {{IDENTITY}};
 {{CHUNKS}}
 //#if TREE
-  lanes[lane] = total;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half >>= 1u) {
-    if (lane < half) {
-      total = lanes[lane];
-      let part = lanes[lane + half];
-      lanes[lane] = {{COMBINE_TOTAL}};
-    }
-    workgroupBarrier();
-  }
-  if (lane == 0u) { {{PARTS}}[params[0].w + c] = lanes[0]; }
+{{COMBINE_LANES}}
+  if (lane == 0u) { {{PARTS}}[params[0].w + c] = total; }
 //#else
   {{PARTS}}[params[0].w + c] = total;
 //#end

@@ -1,13 +1,19 @@
 // Map and reduce with one workgroup per output (or per output and chunk), for hardware that wants neighbours to read
 // neighbouring elements of one row.
 //
-// Bindings and params as in reduce.wgsl. Computes: lane l combines the elements l, l + 64, ... of its chunk, then a tree in
-// workgroup memory combines the lanes in a fixed order.
+// Bindings and params as in reduce.wgsl. Computes: lane l combines the elements l, l + 64, ... of its chunk, then the lanes
+// are combined in a fixed order (src/backend/webgpu/lanes.ts).
+//#if SUBGROUPS
+enable subgroups;
+//#end
 {{BINDINGS}}
 var<workgroup> parts: array<{{TYPE}}, 64>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,{{SUBGROUP_BUILTINS}}
+) {
   let id = ef_flat(group, 0u, 1u);
   if (id >= params[0].x) { return; }
   let i = id % params[0].w;
@@ -20,18 +26,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 {{BODY}}
     part = {{COMBINE_PART}};
   }
-  parts[lane] = part;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half >>= 1u) {
-    if (lane < half) {
-      let total = parts[lane];
-      part = parts[lane + half];
-      parts[lane] = {{COMBINE_TOTAL}};
-    }
-    workgroupBarrier();
-  }
+{{COMBINE_LANES}}
   if (lane == 0u) {
-    let total = parts[0];
+    let total = part;
 {{STORE}}
   }
 }

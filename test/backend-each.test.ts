@@ -16,10 +16,11 @@ const PRODUCTS = new Program([X.mul(Y).mul(scalar(0))], 2, 1)
 const NEGATIVE = new Program([X.lt(-1.5)], 1)
 
 describe.each([
-  ['software', true],
-  ['hardware', false],
-])('kernels for %s', (_, fallback) => {
-  const twins = useTwins({ fallback })
+  ['software', true, false],
+  ['hardware', false, false],
+  ['hardware with subgroups', false, true],
+])('kernels for %s', (_, fallback, subgroups) => {
+  const twins = useTwins({ fallback, subgroups })
   afterEach(() => twins().release())
 
   function place(layout: Layout, seed: number): Twin {

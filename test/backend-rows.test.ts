@@ -31,10 +31,11 @@ const MAP_ONLY = new RowPlan(['float'], ([x], _, position) => ({ elements: [x.ad
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
 describe.each([
-  ['software', true],
-  ['hardware', false],
-])('kernels for %s', (_, fallback) => {
-  const twins = useTwins({ fallback })
+  ['software', true, false],
+  ['hardware', false, false],
+  ['hardware with subgroups', false, true],
+])('kernels for %s', (_, fallback, subgroups) => {
+  const twins = useTwins({ fallback, subgroups })
   afterEach(() => twins().release())
 
   async function check(

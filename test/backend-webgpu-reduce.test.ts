@@ -1,6 +1,6 @@
 // Map-reduce and argReduce on webgpu against the cpu: any layout, sizes around every way of cutting the work.
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { constant, input, scalar, type ScalarType } from '../src/backend/expr'
 import { Program } from '../src/backend/program'
 import type { DType, HostArray, ReduceKind } from '../src/backend/types'
@@ -27,10 +27,11 @@ function toleranceOf(kind: ReduceKind, dtype: DType, inner: number): Tolerance {
 }
 
 describe.each([
-  ['software', true],
-  ['hardware', false],
-])('kernels for %s', (_, fallback) => {
-  const twins = useTwins({ fallback })
+  ['software', true, false],
+  ['hardware', false, false],
+  ['hardware with subgroups', false, true],
+])('kernels for %s', (_, fallback, subgroups) => {
+  const twins = useTwins({ fallback, subgroups })
   afterEach(() => twins().release())
 
   async function check(
@@ -145,6 +146,17 @@ describe.each([
       twins().run([gone, none], (b, [x, o]) => b.reduce(kind, program, [x], [], o))
       await twins().expectSame(none)
     })
+  })
+
+  it('has subgroup operations where they are asked for', () => {
+    const sources = vi.spyOn(twins().gpu.gpuDevice, 'createShaderModule')
+    const x = twins().place('float32', contiguous([2, 100]), randomArray('float32', 200, 1))
+    const out = twins().place('float32', contiguous([2]), new Float32Array(2))
+    // Of a program that no other test has.
+    const program = new Program([input(0).mul(2).cos()], 1)
+    twins().gpu.reduce('sum', program, [x.gpu], [], out.gpu)
+    expect(sources.mock.calls.map(([{ code }]) => /^enable subgroups;/.test(code))).toEqual([subgroups])
+    sources.mockRestore()
   })
 
   it('equal bits every time', async () => {

@@ -10,6 +10,7 @@ import { Bindings, blockOf } from './bindings'
 import { elementwise, pushScalars } from './elementwise'
 import type { Engine } from './engine'
 import { eachOfFour, FOURS_FROM, fourOf, goesInFours } from './fours'
+import { combineLanes, laneValues } from './lanes'
 import { MAX_WORDS, word } from './params'
 import type { Block } from './pool'
 import { accumulatorOf, combineCode, identityCode, PASS, reduce } from './reduce'
@@ -336,7 +337,10 @@ function reduceList(
         TYPE: WGSL_TYPE[type],
         IDENTITY: identityCode(kind, type),
         CHUNKS: choose(parts, 'c', end, code),
-        COMBINE_TOTAL: combineCode(kind, type, 'total', 'part'),
+        ...laneValues(tree && engine.subgroups),
+        COMBINE_LANES: combineLanes(engine.subgroups, 'total', 'lanes', identityCode(kind, type), (a, b) =>
+          combineCode(kind, type, a, b),
+        ),
         PARTS,
       }
     },

@@ -10,6 +10,7 @@ import type { ReduceKind, View } from '../types'
 import { Bindings } from './bindings'
 import { pushScalars, withFewBuffers } from './elementwise'
 import type { Engine } from './engine'
+import { combineLanes, laneValues } from './lanes'
 import { offsetsCode, walkLength, word } from './params'
 import { convert, load, programCode, store, WGSL_TYPE } from './wgsl-program'
 
@@ -166,7 +167,18 @@ function dispatch(engine: Engine, job: Job, { tree, chunks }: Plan, parts: View 
           (i) => word(firstScalar + i),
         ),
         COMBINE_PART: combineCode(kind, type, 'part', value),
-        COMBINE_TOTAL: combineCode(kind, type, 'total', 'part'),
+        ...(tree
+          ? {
+              ...laneValues(engine.subgroups),
+              COMBINE_LANES: combineLanes(
+                engine.subgroups,
+                'part',
+                'parts',
+                identityCode(kind, type),
+                (a, b) => combineCode(kind, type, a, b),
+              ),
+            }
+          : { COMBINE_TOTAL: combineCode(kind, type, 'total', 'part') }),
         STORE: parts
           ? `  ${target}[id] = total;`
           : `  ${store(target, 'target_at', output.dtype, 'total', type)}`,

@@ -10,6 +10,7 @@ import { Bindings, blockOf } from './bindings'
 import { pushTyped } from './elementwise'
 import type { Engine } from './engine'
 import { eachOfFour, FOURS_FROM, fourOf, goesInFours, placeInFour } from './fours'
+import { combineLanes, laneValues } from './lanes'
 import { offsetsCode, signedWord, walkLength, word } from './params'
 import { accumulatorOf, combineCode, identityCode } from './reduce'
 import type { TemplateValues } from './template'
@@ -76,6 +77,7 @@ export function rows(engine: Engine, plan: RowPlan, call: RowCall): boolean {
         call,
         arrays,
         tree,
+        engine.subgroups,
         fours ? along : null,
         firstStep + wide.length,
       ).values(rank, firstStep),
@@ -118,6 +120,7 @@ class RowCode {
     readonly call: RowCall,
     readonly arrays: readonly string[],
     readonly tree: boolean,
+    readonly subgroups: boolean,
     /** The steps along the row, where that goes in fours. */
     readonly fours: readonly number[] | null,
     readonly firstScalar: number,
@@ -129,6 +132,7 @@ class RowCode {
     const types = new Set(plan.reductions.map(({ program }) => WGSL_TYPE[accumulatorOf(program)]))
     return {
       TREE: this.tree,
+      ...laneValues(this.tree && this.subgroups),
       STEP: this.fours ? 4 : 1,
       LANES: [...types].map((type) => `var<workgroup> lanes_${type}: array<${type}, 64>;`).join('\n'),
       OUTER: offsetsCode(
@@ -217,25 +221,15 @@ class RowCode {
         '  }',
       ].join('\n')
     }
-    const lanes = `lanes_${WGSL_TYPE[type]}`
     return [
       `  var r${j} = ${identity};`,
       '  for (var k = lane; k < length; k += 64u) {',
       this.#body(program),
       `    r${j} = ${combineCode(kind, type, `r${j}`, value)};`,
       '  }',
-      `  ${lanes}[lane] = r${j};`,
-      '  workgroupBarrier();',
-      '  for (var half = 32u; half > 0u; half >>= 1u) {',
-      '    if (lane < half) {',
-      `      let own = ${lanes}[lane];`,
-      `      let other = ${lanes}[lane + half];`,
-      `      ${lanes}[lane] = ${combineCode(kind, type, 'own', 'other')};`,
-      '    }',
-      '    workgroupBarrier();',
-      '  }',
-      `  r${j} = ${lanes}[0];`,
-      '  workgroupBarrier();',
+      combineLanes(this.subgroups, `r${j}`, `lanes_${WGSL_TYPE[type]}`, identity, (a, b) =>
+        combineCode(kind, type, a, b),
+      ),
     ].join('\n')
   }
 
