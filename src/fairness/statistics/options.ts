@@ -2,7 +2,7 @@
 
 import { ArgumentError } from '../../errors'
 
-/** [low, high]: both ends belong to the interval. */
+/** Both ends belong to the interval. */
 export type Interval = [low: number, high: number]
 
 /** An interval's confidence. */
