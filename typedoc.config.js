@@ -45,10 +45,14 @@ export default {
     'src/tokenizers/train.ts:Texts',
     'src/testing/allclose.ts:MatcherResult',
     'src/optim/one-cycle.ts:CyclableGroup',
-    // The inside of expressions and of optimizers.
+    'src/compress/prune/rules.ts:Constructor',
+    'src/compress/distill/rows.ts:MaskOption',
+    // The inside of expressions, of optimizers and of passes.
     'src/backend/expr.ts:ExprKind',
     'src/backend/expr.ts:ScalarType',
     'src/backend/program.ts:Program',
+    'src/compress/prune/trace.ts:Entry',
+    'src/compress/quantize/int8.ts:RowParams',
   ],
   treatWarningsAsErrors: true,
 }

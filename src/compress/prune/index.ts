@@ -28,7 +28,7 @@ export {
   rewind,
   snapshot,
 } from './schedules'
-export type { Port, Tracer } from './trace'
+export type { Port, TracedPort, Tracer } from './trace'
 export {
   type MaskRule,
   type MaskTraining,
