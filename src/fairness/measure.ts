@@ -106,16 +106,22 @@ export function extremeOf(
   return { value: which === 'min' ? min : max, low, high, excluded }
 }
 
-/** What a comparison needs before it can say anything; undefined where it has that. */
-function lacking(
-  values: unknown[],
+/** Compares the values there are, between groups or each to `base`, the overall one, where they are enough for that. */
+function compared(
+  groups: readonly NamedMeasure[],
   overall: Measure,
-  toOverall: boolean,
-  compat?: Compat,
-): string | undefined {
-  if (values.length === 0) return 'no group has a value'
-  if (toOverall) return overall.value === undefined ? `overall: ${overall.reason}` : undefined
-  return values.length === 1 && !compat ? 'only one group has a value; a comparison needs two' : undefined
+  { compare }: CompareOptions,
+  rules: AggregateRules,
+  say: (values: readonly number[], base?: number) => Pick<Comparison, 'value' | 'reason'>,
+): Comparison {
+  const { values, excluded } = supported(groups, rules)
+  if (values.length === 0) return { reason: 'no group has a value', excluded }
+  const toOverall = compare === 'toOverall'
+  if (toOverall && overall.value === undefined) return { reason: `overall: ${overall.reason}`, excluded }
+  if (!toOverall && values.length === 1 && !rules.compat)
+    return { reason: 'only one group has a value; a comparison needs two', excluded }
+  const { low, high, min, max } = extremes(values)
+  return { ...say([min, max], toOverall ? overall.value : undefined), low, high, excluded }
 }
 
 /** The largest difference of the groups' values, never negative. */
@@ -125,15 +131,9 @@ export function differenceOf(
   options: CompareOptions,
   rules: AggregateRules,
 ): Comparison {
-  const { values, excluded } = supported(groups, rules)
-  const toOverall = options.compare === 'toOverall'
-  const reason = lacking(values, overall, toOverall, rules.compat)
-  if (reason) return { reason, excluded }
-  const { low, high, min, max } = extremes(values)
-  const value = toOverall
-    ? Math.max(Math.abs(max - overall.value!), Math.abs(min - overall.value!))
-    : max - min
-  return { value, low, high, excluded }
+  return compared(groups, overall, options, rules, ([min, max], base) => ({
+    value: base === undefined ? max - min : Math.max(Math.abs(max - base), Math.abs(min - base)),
+  }))
 }
 
 /** The smallest ratio of the groups' values, at most 1. 0/0 is undefined; `compat` gives NaN. */
@@ -143,14 +143,13 @@ export function ratioOf(
   options: CompareOptions,
   rules: AggregateRules,
 ): Comparison {
-  const { values, excluded } = supported(groups, rules)
-  const toOverall = options.compare === 'toOverall'
-  const reason = lacking(values, overall, toOverall, rules.compat)
-  if (reason) return { reason, excluded }
-  const { low, high, min, max } = extremes(values)
-  const ratios = toOverall ? values.map(({ value }) => value / overall.value!) : [min / max]
-  const small = ratios.map((ratio) => (ratio > 1 ? 1 / ratio : ratio)).filter((ratio) => !Number.isNaN(ratio))
-  if (small.length > 0) return { value: Math.min(...small), low, high, excluded }
-  if (rules.compat) return { value: Number.NaN, low, high, excluded }
-  return { reason: toOverall ? '0/0: the overall value is 0' : '0/0: all values are 0', low, high, excluded }
+  return compared(groups, overall, options, rules, (values, base) => {
+    const ratios = base === undefined ? [values[0] / values[1]] : values.map((value) => value / base)
+    const small = ratios
+      .map((ratio) => (ratio > 1 ? 1 / ratio : ratio))
+      .filter((ratio) => !Number.isNaN(ratio))
+    if (small.length > 0) return { value: Math.min(...small) }
+    if (rules.compat) return { value: Number.NaN }
+    return { reason: base === undefined ? '0/0: all values are 0' : '0/0: the overall value is 0' }
+  })
 }
